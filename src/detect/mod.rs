@@ -1,0 +1,3 @@
+//! Scoring of windows against keywords.
+
+pub mod pool;

@@ -1,0 +1,10 @@
+//! Live keyword spotting: type any word, it listens.
+
+pub mod audio;
+pub mod detect;
+pub mod engine;
+pub mod enrol;
+pub mod frontend;
+pub mod model;
+pub mod spotter;
+pub mod text;
