@@ -1,1 +1,96 @@
-//! audio
+//! Samples in: files, standard input, microphone; resampled to the model's rate off the real-time path.
+
+mod decode;
+mod file;
+#[cfg(feature = "mic")]
+mod mic;
+mod opus;
+mod resample;
+mod ring;
+mod stdin;
+
+use std::path::PathBuf;
+
+pub use decode::{Decoded, Decoder, decode_16k, decode_file};
+pub use file::{FileSource, Pace};
+#[cfg(feature = "mic")]
+pub use mic::{DeviceInfo, MicSource, list_devices};
+pub use resample::Resampler;
+pub use ring::{CaptureReader, CaptureWriter, Gap, Levels, capture_ring};
+pub use stdin::StdinSource;
+
+/// Sample rate of the models, Hz.
+pub const MODEL_RATE: u32 = 16_000;
+
+/// What can go wrong between the air and the ring.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that is not audio of a known kind, or is broken.
+    #[error("{path}: {reason}; give a wav, flac, ogg, mp3 or opus file")]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Standard input failed.
+    #[error("cannot read standard input: {0}")]
+    Stdin(#[source] std::io::Error),
+    /// A sample rate that cannot be resampled.
+    #[error("cannot resample {0} Hz to 16000 Hz; use a rate from 4000 to 384000 Hz")]
+    Rate(u32),
+    /// No such microphone, or none at all.
+    #[error("{0}")]
+    Device(String),
+    /// The microphone went away while it was listened to.
+    #[error("the microphone `{device}` stopped: {reason}; plug it in again and restart")]
+    Lost {
+        /// The device.
+        device: String,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A piece of a stream: samples, or the news that some are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunk {
+    /// So many samples were written to the front of the buffer.
+    Samples(usize),
+    /// So many samples at the source's rate were lost here.
+    Lost(u64),
+    /// Nothing has arrived for a while; the stream goes on.
+    Idle,
+    /// The stream has ended.
+    End,
+}
+
+/// Mono samples at some rate.
+pub trait AudioSource: Send {
+    /// Samples a second.
+    fn rate(&self) -> u32;
+
+    /// Reads the next piece; waits at most about 50 ms.
+    ///
+    /// # Errors
+    /// If the device or file fails; the stream is then over.
+    fn read(&mut self, out: &mut [f32]) -> Result<Chunk, AudioError>;
+
+    /// One line about it, for people.
+    fn describe(&self) -> String;
+
+    /// Input level, where the source measures it before the ring.
+    fn levels(&self) -> Option<std::sync::Arc<Levels>> {
+        None
+    }
+}

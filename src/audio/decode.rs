@@ -1,0 +1,140 @@
+//! Audio files, packet by packet or whole.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::MediaSourceStream;
+use symphonia::core::meta::MetadataOptions;
+
+use super::opus::OpusReader;
+use super::{AudioError, MODEL_RATE, Resampler};
+
+/// A whole recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// Mono samples in [-1, 1].
+    pub samples: Vec<f32>,
+    /// Samples a second.
+    pub rate: u32,
+}
+
+enum Kind {
+    Opus(Box<OpusReader>),
+    Symphonia { format: Box<dyn FormatReader>, decoder: Box<dyn AudioDecoder>, track: u32, interleaved: Vec<f32> },
+}
+
+/// Decodes a file piece by piece, in constant memory.
+pub struct Decoder {
+    path: PathBuf,
+    kind: Kind,
+    rate: u32,
+}
+
+impl Decoder {
+    /// Opens a file; its kind is told by its content, not by its name.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no audio of a known kind.
+    pub fn open(path: &Path) -> Result<Self, AudioError> {
+        let read = |source| AudioError::Read { path: path.into(), source };
+        let fail = |reason: String| AudioError::Decode { path: path.into(), reason };
+        let mut start = Vec::with_capacity(64);
+        let file = File::open(path).map_err(read)?;
+        if file.metadata().map_err(read)?.is_dir() {
+            return Err(fail("it is a folder".into()));
+        }
+        file.take(64).read_to_end(&mut start).map_err(read)?;
+        if start.is_empty() {
+            return Err(fail("it is empty".into()));
+        }
+        if start.starts_with(b"OggS") && start.windows(8).any(|w| w == b"OpusHead") {
+            let reader = Box::new(OpusReader::open(path)?);
+            return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE });
+        }
+        let stream = MediaSourceStream::new(Box::new(File::open(path).map_err(read)?), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|_| fail("it is not an audio file of a known kind".into()))?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| fail("it has no audio track".into()))?;
+        let params = track.codec_params.as_ref().and_then(|p| p.audio());
+        let params = params.ok_or_else(|| fail("its audio track is not described".into()))?;
+        let rate = params.sample_rate.ok_or_else(|| fail("it does not tell its sample rate".into()))?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(params, &AudioDecoderOptions::default())
+            .map_err(|_| fail("its codec is not supported".into()))?;
+        let track = track.id;
+        Ok(Self { path: path.into(), kind: Kind::Symphonia { format, decoder, track, interleaved: Vec::new() }, rate })
+    }
+
+    /// Samples a second.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Appends the next piece, mixed down to mono; false at the end.
+    ///
+    /// # Errors
+    /// If the file is broken before its first sample; a broken rest ends the stream.
+    pub fn next(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+        match &mut self.kind {
+            Kind::Opus(reader) => reader.next(&self.path, out),
+            Kind::Symphonia { format, decoder, track, interleaved } => loop {
+                let packet = match format.next_packet() {
+                    Ok(Some(packet)) => packet,
+                    // The end, or a file that was cut off.
+                    Ok(None) | Err(_) => return Ok(false),
+                };
+                if packet.track_id != *track {
+                    continue;
+                }
+                match decoder.decode(&packet) {
+                    Ok(audio) => {
+                        let channels = audio.spec().channels().count().max(1);
+                        interleaved.resize(audio.samples_interleaved(), 0.0);
+                        audio.copy_to_slice_interleaved(&mut interleaved[..]);
+                        let scale = 1.0 / channels as f32;
+                        out.extend(interleaved.chunks_exact(channels).map(|f| f.iter().sum::<f32>() * scale));
+                        return Ok(true);
+                    }
+                    Err(SymphoniaError::DecodeError(_)) => {}
+                    Err(_) => return Ok(false),
+                }
+            },
+        }
+    }
+}
+
+/// Decodes a whole file at its own rate.
+///
+/// # Errors
+/// As [`Decoder::open`]; a file without a single sample is refused too.
+pub fn decode_file(path: &Path) -> Result<Decoded, AudioError> {
+    let mut decoder = Decoder::open(path)?;
+    let mut samples = Vec::new();
+    while decoder.next(&mut samples)? {}
+    if samples.is_empty() {
+        return Err(AudioError::Decode { path: path.into(), reason: "it holds no samples".into() });
+    }
+    Ok(Decoded { samples, rate: decoder.rate() })
+}
+
+/// Decodes a whole file and resamples it to 16 kHz.
+///
+/// # Errors
+/// As [`decode_file`], and [`AudioError::Rate`].
+pub fn decode_16k(path: &Path) -> Result<Vec<f32>, AudioError> {
+    let Decoded { samples, rate } = decode_file(path)?;
+    if rate == MODEL_RATE {
+        return Ok(samples);
+    }
+    let mut resampler = Resampler::new(rate)?;
+    let mut out = Vec::with_capacity((samples.len() as u64 * u64::from(MODEL_RATE) / u64::from(rate)) as usize + 1);
+    resampler.push(&samples, &mut out);
+    resampler.flush(&mut out);
+    Ok(out)
+}

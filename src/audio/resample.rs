@@ -1,0 +1,200 @@
+//! Any rate to the model's 16 kHz, streaming, on the worker.
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction};
+
+use super::{AudioError, MODEL_RATE};
+
+/// Input frames a call of the inner resampler.
+const CHUNK: usize = 256;
+
+/// Largest reduced input rate for which the synchronous resampler's blocks stay short.
+const LARGEST_BLOCK: u32 = 2_048;
+
+/// Streaming mono resampler to 16 kHz. Output sample 0 belongs to input sample 0: the filter's delay is taken off.
+pub struct Resampler {
+    inner: Option<Box<dyn rubato::Resampler<f32>>>,
+    from: u32,
+    pending: Vec<f32>,
+    block: Vec<f32>,
+    /// Output samples still to drop for the filter's delay.
+    skip: usize,
+    taken: u64,
+    given: u64,
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn build(from: u32) -> Result<Box<dyn rubato::Resampler<f32>>, AudioError> {
+    let fail = |_| AudioError::Rate(from);
+    if from / gcd(from, MODEL_RATE) <= LARGEST_BLOCK {
+        let fft = Fft::new(from as usize, MODEL_RATE as usize, CHUNK, 1, FixedSync::Input).map_err(fail)?;
+        return Ok(Box::new(fft));
+    }
+    let parameters = SincInterpolationParameters::new(128, WindowFunction::BlackmanHarris2)
+        .oversampling_factor(256)
+        .interpolation(SincInterpolationType::Linear);
+    let ratio = f64::from(MODEL_RATE) / f64::from(from);
+    let sinc = Async::new_sinc(ratio, 1.0, &parameters, CHUNK, 1, FixedAsync::Input).map_err(fail)?;
+    Ok(Box::new(sinc))
+}
+
+impl Resampler {
+    /// A resampler from `from` Hz; 16 kHz passes through.
+    ///
+    /// # Errors
+    /// [`AudioError::Rate`] outside 4 to 384 kHz.
+    pub fn new(from: u32) -> Result<Self, AudioError> {
+        if !(4_000..=384_000).contains(&from) {
+            return Err(AudioError::Rate(from));
+        }
+        let inner = if from == MODEL_RATE { None } else { Some(build(from)?) };
+        let skip = inner.as_ref().map_or(0, |r| r.output_delay());
+        let block = inner.as_ref().map_or(0, |r| r.output_frames_max());
+        Ok(Self {
+            inner,
+            from,
+            pending: Vec::with_capacity(8 * CHUNK),
+            block: vec![0.0; block],
+            skip,
+            taken: 0,
+            given: 0,
+        })
+    }
+
+    /// Delay of the filter, input samples.
+    pub fn latency(&self) -> usize {
+        let delay =
+            self.inner.as_ref().map_or(0, |r| r.output_delay() as u64 * u64::from(self.from) / u64::from(MODEL_RATE));
+        delay as usize + if self.inner.is_some() { CHUNK } else { 0 }
+    }
+
+    /// Takes samples, appends what is ready.
+    pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
+        if self.inner.is_none() {
+            out.extend_from_slice(samples);
+            return;
+        }
+        self.taken += samples.len() as u64;
+        self.pending.extend_from_slice(samples);
+        self.run(out);
+    }
+
+    fn run(&mut self, out: &mut Vec<f32>) {
+        let Some(inner) = &mut self.inner else { return };
+        let mut at = 0;
+        loop {
+            let need = inner.input_frames_next();
+            if self.pending.len() - at < need {
+                break;
+            }
+            let room = self.block.len();
+            let (Ok(input), Ok(mut output)) = (
+                InterleavedSlice::new(&self.pending[at..at + need], 1, need),
+                InterleavedSlice::new_mut(&mut self.block, 1, room),
+            ) else {
+                break;
+            };
+            // Sizes are the ones that it asked for, so it cannot fail.
+            let Ok((used, made)) = inner.process_into_buffer(&input, &mut output, None) else { break };
+            at += used;
+            let drop = self.skip.min(made);
+            self.skip -= drop;
+            self.given += (made - drop) as u64;
+            out.extend_from_slice(&self.block[drop..made]);
+        }
+        self.pending.copy_within(at.., 0);
+        self.pending.truncate(self.pending.len() - at);
+    }
+
+    /// Ends the stream: appends the rest, so that the output is as long as the input.
+    pub fn flush(&mut self, out: &mut Vec<f32>) {
+        if self.inner.is_none() {
+            return;
+        }
+        let total = (self.taken * u64::from(MODEL_RATE)).div_ceil(u64::from(self.from));
+        while self.given < total {
+            self.pending.resize(self.pending.len() + CHUNK, 0.0);
+            self.run(out);
+        }
+        let extra = (self.given - total) as usize;
+        out.truncate(out.len() - extra.min(out.len()));
+        self.reset();
+    }
+
+    /// Forgets everything heard.
+    pub fn reset(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.reset();
+            self.skip = inner.output_delay();
+        }
+        self.pending.clear();
+        (self.taken, self.given) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tone(hz: f32, rate: u32, n: usize) -> Vec<f32> {
+        (0..n).map(|i| (std::f32::consts::TAU * hz * i as f32 / rate as f32).sin() * 0.5).collect()
+    }
+
+    fn whole(rate: u32, samples: &[f32]) -> Vec<f32> {
+        let mut resampler = Resampler::new(rate).expect("a usual rate");
+        let mut out = Vec::new();
+        resampler.push(samples, &mut out);
+        resampler.flush(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_sine_stays_a_sine_in_place() {
+        for rate in [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 44_101] {
+            let out = whole(rate, &tone(1_000.0, rate, rate as usize));
+            assert_eq!(out.len(), 16_000, "{rate} Hz");
+            let want = tone(1_000.0, 16_000, 16_000);
+            let error: f32 = out[2_000..14_000].iter().zip(&want[2_000..]).map(|(a, b)| (a - b).powi(2)).sum();
+            let power: f32 = want[2_000..14_000].iter().map(|a| a * a).sum();
+            let snr = 10.0 * (power / error).log10();
+            assert!(snr > 50.0, "{rate} Hz: {snr:.1} dB");
+        }
+    }
+
+    #[test]
+    fn what_is_above_8_khz_is_gone() {
+        let out = whole(48_000, &tone(11_000.0, 48_000, 48_000));
+        let power: f32 = out[2_000..14_000].iter().map(|a| a * a).sum::<f32>() / 12_000.0;
+        assert!(power < 0.125 * 1e-6, "less than 60 dB down: {power}");
+    }
+
+    #[test]
+    fn odd_rates_are_refused() {
+        assert!(matches!(Resampler::new(100), Err(AudioError::Rate(100))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn chunking_changes_nothing(cuts in prop::collection::vec(1_usize..2_000, 1..8), rate in prop::sample::select(vec![16_000_u32, 44_100, 48_000])) {
+            let samples = tone(440.0, rate, 9_000);
+            let want = whole(rate, &samples);
+            let mut resampler = Resampler::new(rate).expect("a usual rate");
+            for _ in 0..2 {
+                let mut got = Vec::new();
+                let (mut rest, mut i) = (&samples[..], 0);
+                while !rest.is_empty() {
+                    let (head, tail) = rest.split_at(cuts[i % cuts.len()].min(rest.len()));
+                    resampler.push(head, &mut got);
+                    (rest, i) = (tail, i + 1);
+                }
+                resampler.flush(&mut got);
+                prop_assert_eq!(&got, &want);
+            }
+        }
+    }
+}
