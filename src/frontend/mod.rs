@@ -1,1 +1,301 @@
-//! frontend
+//! Samples to log-mel frames: the one front end that training and runtime share.
+//!
+//! 16 kHz mono samples -> 25 ms Hann windows every 10 ms -> power spectrum (FFT 512) -> triangular mel bands ->
+//! natural log -> running mean removed per band ([`RunningMean`]).
+
+mod mel;
+mod norm;
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex;
+use realfft::{RealFftPlanner, RealToComplex};
+use serde::{Deserialize, Serialize};
+
+pub use mel::MelBank;
+pub use norm::RunningMean;
+
+/// Parameters of the front end; travels with the weights in the bundle's manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontendConfig {
+    /// Samples per second of the input, Hz.
+    pub sample_rate: u32,
+    /// Length of the Hann window, samples.
+    pub window: u32,
+    /// Distance between frames, samples.
+    pub hop: u32,
+    /// FFT length, samples, at least `window`.
+    pub fft: u32,
+    /// Number of mel bands.
+    pub mels: u32,
+    /// Lower edge of the first band, Hz.
+    pub low_hz: f32,
+    /// Upper edge of the last band, Hz.
+    pub high_hz: f32,
+    /// Added to the band power before the logarithm (about -80 dBFS of white noise).
+    pub floor: f32,
+    /// Time constant of the running mean, seconds; 0 turns the normalisation off.
+    pub norm_seconds: f32,
+    /// How much louder frames weigh in the running mean: weight = power^gamma.
+    pub norm_gamma: f32,
+}
+
+impl Default for FrontendConfig {
+    fn default() -> Self {
+        Self {
+            sample_rate: 16_000,
+            window: 400,
+            hop: 160,
+            fft: 512,
+            mels: 40,
+            low_hz: 60.0,
+            high_hz: 7_600.0,
+            floor: 1e-6,
+            norm_seconds: 3.0,
+            norm_gamma: 0.5,
+        }
+    }
+}
+
+/// A front end that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrontendError {
+    /// A field of [`FrontendConfig`] that makes no sense.
+    #[error("front end: `{field}` is {value}, expected {expected}; the model's manifest is broken")]
+    Config {
+        /// Name of the field.
+        field: &'static str,
+        /// What it is.
+        value: f64,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// Streaming log-mel analysis. All memory is taken in [`LogMel::new`]; `push` and `reset` never allocate.
+pub struct LogMel {
+    config: FrontendConfig,
+    plan: Arc<dyn RealToComplex<f32>>,
+    hann: Vec<f32>,
+    bank: MelBank,
+    norm: Option<RunningMean>,
+    /// The last `window` samples or fewer, not yet analysed.
+    pending: Vec<f32>,
+    filled: usize,
+    time: Vec<f32>,
+    spectrum: Vec<Complex<f32>>,
+    scratch: Vec<Complex<f32>>,
+    power: Vec<f32>,
+    frame: Vec<f32>,
+}
+
+impl LogMel {
+    /// Plans the FFT and the filters.
+    ///
+    /// # Errors
+    /// [`FrontendError::Config`] names the first field that is out of range.
+    pub fn new(config: &FrontendConfig) -> Result<Self, FrontendError> {
+        let bad = |field, value: f64, expected| Err(FrontendError::Config { field, value, expected });
+        if config.hop == 0 || config.hop > config.window {
+            return bad("hop", config.hop.into(), "1 to `window`");
+        }
+        if config.fft < config.window || config.fft > 1 << 16 {
+            return bad("fft", config.fft.into(), "`window` to 65536");
+        }
+        if config.mels == 0 || config.mels > config.fft / 2 {
+            return bad("mels", config.mels.into(), "1 to `fft` / 2");
+        }
+        let nyquist = config.sample_rate as f32 / 2.0;
+        if !(config.low_hz >= 0.0 && config.low_hz < config.high_hz && config.high_hz <= nyquist) {
+            return bad("high_hz", config.high_hz.into(), "`low_hz` to half the sample rate");
+        }
+        if !(config.floor > 0.0 && config.floor.is_finite()) {
+            return bad("floor", config.floor.into(), "a small positive number");
+        }
+        if !(config.norm_seconds >= 0.0 && config.norm_gamma >= 0.0) {
+            return bad("norm_seconds", config.norm_seconds.into(), "zero or more");
+        }
+        let window = config.window as usize;
+        let fft = config.fft as usize;
+        let plan = RealFftPlanner::new().plan_fft_forward(fft);
+        let norm = (config.norm_seconds > 0.0).then(|| {
+            let frames = config.norm_seconds * config.sample_rate as f32 / config.hop as f32;
+            RunningMean::new(config.mels as usize, frames, config.norm_gamma)
+        });
+        Ok(Self {
+            hann: hann(window),
+            bank: MelBank::new(config),
+            norm,
+            pending: vec![0.0; window],
+            filled: 0,
+            time: plan.make_input_vec(),
+            spectrum: plan.make_output_vec(),
+            scratch: plan.make_scratch_vec(),
+            power: vec![0.0; fft / 2 + 1],
+            frame: vec![0.0; config.mels as usize],
+            plan,
+            config: config.clone(),
+        })
+    }
+
+    /// The parameters it was built with.
+    pub fn config(&self) -> &FrontendConfig {
+        &self.config
+    }
+
+    /// Samples that must have arrived before the first frame comes out.
+    pub fn latency_samples(&self) -> usize {
+        self.config.window as usize
+    }
+
+    /// Feeds mono samples in [-1, 1] and hands every finished frame, `[mels]`, to `on_frame`.
+    ///
+    /// Frame `i` covers the samples `[i * hop, i * hop + window)` since the last reset.
+    pub fn push(&mut self, mut samples: &[f32], mut on_frame: impl FnMut(&[f32])) {
+        let window = self.pending.len();
+        let hop = self.config.hop as usize;
+        while !samples.is_empty() {
+            let take = samples.len().min(window - self.filled);
+            let (head, tail) = samples.split_at(take);
+            self.pending[self.filled..self.filled + take].copy_from_slice(head);
+            self.filled += take;
+            samples = tail;
+            if self.filled == window {
+                self.analyse();
+                on_frame(&self.frame);
+                self.pending.copy_within(hop.., 0);
+                self.filled = window - hop;
+            }
+        }
+    }
+
+    /// Forgets everything heard: afterwards it behaves as new.
+    pub fn reset(&mut self) {
+        self.filled = 0;
+        if let Some(norm) = &mut self.norm {
+            norm.reset();
+        }
+    }
+
+    fn analyse(&mut self) {
+        for ((t, s), w) in self.time.iter_mut().zip(&self.pending).zip(&self.hann) {
+            *t = s * w;
+        }
+        self.time[self.hann.len()..].fill(0.0);
+        // The lengths are the plan's own, so the transform cannot fail.
+        let _ = self.plan.process_with_scratch(&mut self.time, &mut self.spectrum, &mut self.scratch);
+        for (p, c) in self.power.iter_mut().zip(&self.spectrum) {
+            *p = c.norm_sqr();
+        }
+        self.bank.apply(&self.power, &mut self.frame);
+        for band in &mut self.frame {
+            *band = (*band + self.config.floor).ln();
+        }
+        if let Some(norm) = &mut self.norm {
+            norm.apply(&mut self.frame);
+        }
+    }
+}
+
+/// Log-mel frames of a whole recording, `[frames, mels]` row-major: [`LogMel`] from a fresh start.
+///
+/// # Errors
+/// As [`LogMel::new`].
+pub fn log_mel(config: &FrontendConfig, samples: &[f32]) -> Result<Vec<f32>, FrontendError> {
+    let mut analyser = LogMel::new(config)?;
+    let mut out = Vec::new();
+    analyser.push(samples, |frame| out.extend_from_slice(frame));
+    Ok(out)
+}
+
+/// Periodic Hann window.
+fn hann(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| {
+            let phase = std::f64::consts::TAU * i as f64 / n as f64;
+            (0.5 - 0.5 * phase.cos()) as f32
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn noise(n: usize) -> Vec<f32> {
+        let mut x = 1_u32;
+        (0..n)
+            .map(|_| {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect()
+    }
+
+    fn frames(config: &FrontendConfig, samples: &[f32]) -> Vec<f32> {
+        log_mel(config, samples).expect("default front end")
+    }
+
+    #[test]
+    fn a_tone_peaks_in_its_own_band() {
+        let config = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
+        let bank = MelBank::new(&config);
+        for hz in [200.0, 1_000.0, 3_000.0, 6_000.0] {
+            let tone: Vec<f32> =
+                (0..1_600).map(|i| (std::f32::consts::TAU * hz * i as f32 / 16_000.0).sin() * 0.5).collect();
+            let out = frames(&config, &tone);
+            let frame = &out[..40];
+            let peak = (0..40).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).expect("40 bands");
+            let centre = bank.centre_hz(peak);
+            assert!((centre - hz).abs() < 0.12 * hz + 40.0, "{hz} Hz peaks at {centre} Hz");
+        }
+    }
+
+    #[test]
+    fn normalised_frames_do_not_depend_on_the_level() {
+        let config = FrontendConfig::default();
+        let loud = noise(16_000);
+        let soft: Vec<f32> = loud.iter().map(|s| s * 0.05).collect();
+        let (a, b) = (frames(&config, &loud), frames(&config, &soft));
+        let worst = a.iter().zip(&b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.02, "26 dB of gain moved a band by {worst}");
+    }
+
+    #[test]
+    fn silence_is_finite_and_flat() {
+        let out = frames(&FrontendConfig::default(), &[0.0; 8_000]);
+        assert_eq!(out.len() / 40, (8_000 - 400) / 160 + 1);
+        assert!(out.iter().all(|v| v.abs() < 1e-3));
+    }
+
+    #[test]
+    fn broken_parameters_are_named() {
+        let broken = FrontendConfig { high_hz: 9_000.0, ..FrontendConfig::default() };
+        let error = LogMel::new(&broken).err().expect("9 kHz is above Nyquist").to_string();
+        assert!(error.contains("high_hz"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn streamed_equals_whole_and_reset_equals_new(cuts in prop::collection::vec(1_usize..900, 1..20)) {
+            let samples = noise(6_000);
+            let want = frames(&FrontendConfig::default(), &samples);
+            let mut analyser = LogMel::new(&FrontendConfig::default()).expect("default");
+            for _ in 0..2 {
+                let mut got = Vec::new();
+                let (mut rest, mut i) = (&samples[..], 0);
+                while !rest.is_empty() {
+                    let (head, tail) = rest.split_at(cuts[i % cuts.len()].min(rest.len()));
+                    analyser.push(head, |f| got.extend_from_slice(f));
+                    (rest, i) = (tail, i + 1);
+                }
+                prop_assert_eq!(&got, &want);
+                analyser.reset();
+            }
+        }
+    }
+}

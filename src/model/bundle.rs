@@ -1,0 +1,129 @@
+//! A model's files, verified.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::embedded;
+use super::{BackendChoice, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead, load_graph};
+
+/// Files of a `stream` bundle.
+pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
+
+/// A verified model: manifest and files.
+pub struct Bundle {
+    /// What it is.
+    pub manifest: Manifest,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Lower-case hexadecimal SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+impl Bundle {
+    /// The model that ships inside the program.
+    ///
+    /// # Errors
+    /// As [`Bundle::load`]; a released program holds a whole one.
+    pub fn embedded() -> Result<Self, ModelError> {
+        Self::from_parts(Path::new("embedded manifest.toml"), embedded::MANIFEST, |name| {
+            let found = embedded::FILES.iter().find(|(n, _)| *n == name);
+            found
+                .map(|(_, bytes)| bytes.to_vec())
+                .ok_or_else(|| ModelError::Read { path: name.into(), source: std::io::ErrorKind::NotFound.into() })
+        })
+    }
+
+    /// Reads a bundle's folder.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the file or the field that is missing, damaged or made for something else.
+    pub fn load(dir: &Path) -> Result<Self, ModelError> {
+        let path = dir.join("manifest.toml");
+        let text = fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        Self::from_parts(&path, &text, |name| {
+            let path = dir.join(name);
+            fs::read(&path).map_err(|source| ModelError::Read { path, source })
+        })
+    }
+
+    fn from_parts(
+        path: &Path,
+        manifest: &str,
+        mut read: impl FnMut(&str) -> Result<Vec<u8>, ModelError>,
+    ) -> Result<Self, ModelError> {
+        let manifest: Manifest = toml::from_str(manifest).map_err(|e| ModelError::Manifest {
+            path: path.into(),
+            message: e.to_string().trim().replace('\n', " "),
+        })?;
+        manifest.check()?;
+        let mut files = BTreeMap::new();
+        for (name, entry) in &manifest.files {
+            if name.contains(['/', '\\']) || name.starts_with('.') {
+                let expected = "a plain file name".into();
+                return Err(ModelError::Mismatch { field: "files".into(), got: format!("`{name}`"), expected });
+            }
+            let bytes = read(name)?;
+            if sha256(&bytes) != entry.sha256 {
+                return Err(ModelError::Damaged { file: name.clone() });
+            }
+            files.insert(name.clone(), bytes);
+        }
+        Ok(Self { manifest, files })
+    }
+
+    /// Bytes of a file.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] if the manifest does not list it.
+    pub fn file(&self, name: &str) -> Result<&[u8], ModelError> {
+        self.files.get(name).map(Vec::as_slice).ok_or_else(|| ModelError::Mismatch {
+            field: format!("files.{name}"),
+            got: "missing".into(),
+            expected: "the file's SHA-256".into(),
+        })
+    }
+
+    /// A fresh encoder.
+    ///
+    /// # Errors
+    /// If the backend cannot load it.
+    pub fn encoder(&self, choice: BackendChoice) -> Result<Box<dyn Encoder>, ModelError> {
+        let graph = load_graph(self.file("encoder.onnx")?, "encoder.onnx", choice)?;
+        Ok(Box::new(StreamEncoder::new(graph, self.manifest.encoder_spec(), &self.manifest.encoder.states)?))
+    }
+
+    /// The window head.
+    ///
+    /// # Errors
+    /// If the backend cannot load it.
+    pub fn window_head(&self, choice: BackendChoice) -> Result<WindowHead, ModelError> {
+        let graph = load_graph(self.file("window.onnx")?, "window.onnx", choice)?;
+        Ok(WindowHead::new(graph, self.manifest.encoder_spec().proj_dim(), self.manifest.embedding.dim))
+    }
+
+    /// The text tower.
+    ///
+    /// # Errors
+    /// If the backend cannot load it.
+    pub fn text_encoder(&self, choice: BackendChoice) -> Result<TextEncoder, ModelError> {
+        let graph = load_graph(self.file("text.onnx")?, "text.onnx", choice)?;
+        Ok(TextEncoder::new(graph, self.manifest.encoder.parts, self.manifest.embedding.dim))
+    }
+
+    /// The grapheme-to-phoneme graph.
+    ///
+    /// # Errors
+    /// If the backend cannot load it.
+    pub fn g2p_graph(&self, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
+        load_graph(self.file("g2p.onnx")?, "g2p.onnx", choice)
+    }
+}

@@ -1,0 +1,92 @@
+//! The small graphs around the encoder: window head and text tower.
+
+use super::{Graph, ModelError, Tensor};
+use crate::detect::pool::pool_matrix;
+use crate::text::Phone;
+
+/// Scales a vector to unit length; a zero vector stays.
+pub(crate) fn unit(v: &mut [f32]) {
+    let norm = v.iter().map(|x| x * x).sum::<f32>().max(1e-12).sqrt();
+    v.iter_mut().for_each(|x| *x /= norm);
+}
+
+/// Pooled projections of windows to embeddings.
+pub struct WindowHead {
+    graph: Box<dyn Graph>,
+    input: Tensor,
+    width: usize,
+    dim: usize,
+}
+
+impl WindowHead {
+    /// Wraps a graph `pooled` `[N, width]` to `embedding` `[N, dim]`.
+    pub fn new(graph: Box<dyn Graph>, width: usize, dim: usize) -> Self {
+        Self { graph, input: Tensor::f32(&[0, width], Vec::new()), width, dim }
+    }
+
+    /// Embedding size, D.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Embeds windows.
+    ///
+    /// # Shapes
+    /// `pooled`: `[N, K * part_dim]`; `out`: `[N, D]`, unit-norm rows.
+    ///
+    /// # Errors
+    /// If sizes do not fit or the backend fails.
+    pub fn embed(&mut self, pooled: &[f32], out: &mut [f32]) -> Result<(), ModelError> {
+        let rows = pooled.len() / self.width;
+        if pooled.len() != rows * self.width || out.len() != rows * self.dim {
+            let expected = format!("{rows} rows of {}", self.dim);
+            return Err(ModelError::Shape { what: "embedding", got: out.len(), expected });
+        }
+        if let Tensor::F32 { shape, data } = &mut self.input {
+            shape[0] = rows;
+            data.clear();
+            data.extend_from_slice(pooled);
+        }
+        let outputs = self.graph.run(&[("pooled", &self.input)])?;
+        let data = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
+        if data.len() != out.len() {
+            return Err(ModelError::Shape { what: "embedding", got: data.len(), expected: out.len().to_string() });
+        }
+        out.copy_from_slice(data);
+        out.chunks_exact_mut(self.dim).for_each(unit);
+        Ok(())
+    }
+}
+
+/// Phones to embeddings; enrolment only.
+pub struct TextEncoder {
+    graph: Box<dyn Graph>,
+    parts: usize,
+    dim: usize,
+}
+
+impl TextEncoder {
+    /// Wraps a graph `phones` `[1, P]`, `pool` `[K, P, 1]` to `embedding` `[1, dim]`.
+    pub fn new(graph: Box<dyn Graph>, parts: usize, dim: usize) -> Self {
+        Self { graph, parts, dim }
+    }
+
+    /// Embedding of a phone sequence, unit norm, `[D]`.
+    ///
+    /// # Errors
+    /// If `phones` is empty or the backend fails.
+    pub fn embed(&mut self, phones: &[Phone]) -> Result<Vec<f32>, ModelError> {
+        if phones.is_empty() {
+            return Err(ModelError::Shape { what: "phones", got: 0, expected: "one or more".into() });
+        }
+        let ids = Tensor::i64(&[1, phones.len()], phones.iter().map(|p| p.id() as i64).collect());
+        let pool = Tensor::f32(&[self.parts, phones.len(), 1], pool_matrix(phones.len(), self.parts));
+        let outputs = self.graph.run(&[("phones", &ids), ("pool", &pool)])?;
+        let mut out = outputs.first().and_then(Tensor::as_f32).unwrap_or_default().to_vec();
+        if out.len() != self.dim {
+            return Err(ModelError::Shape { what: "embedding", got: out.len(), expected: self.dim.to_string() });
+        }
+        unit(&mut out);
+        Ok(out)
+    }
+}

@@ -1,0 +1,95 @@
+//! The ONNX Runtime backend, loaded at run time.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use ort::environment::Environment;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{TensorElementType, ValueType};
+
+use super::{Backend, Graph, ModelError, Provider, Tensor};
+
+/// The process's one environment; the library is loaded when the first graph asks for it.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+fn environment() -> Result<Environment, ModelError> {
+    let mut slot = ENVIRONMENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(environment) = &*slot {
+        return Ok(environment.clone());
+    }
+    let library = std::env::var_os("ORT_DYLIB_PATH").map_or_else(|| PathBuf::from("libonnxruntime.so"), PathBuf::from);
+    let fail = |e: String| ModelError::Runtime(format!("{}: {e}", library.display()));
+    let environment =
+        ort::init_from(&library).map_err(|e| fail(e.to_string()))?.build().map_err(|e| fail(e.to_string()))?;
+    Ok(slot.insert(environment).clone())
+}
+
+/// One session.
+pub struct OrtGraph {
+    role: String,
+    session: Session,
+    outputs: Vec<String>,
+}
+
+impl OrtGraph {
+    /// Loads an ONNX file.
+    pub fn load(onnx: &[u8], role: &str, provider: Provider) -> Result<Self, ModelError> {
+        let environment = environment()?;
+        let fail =
+            |message: String| ModelError::Graph { backend: Backend::Ort, action: "load", graph: role.into(), message };
+        let mut builder = Session::builder(&environment)
+            .map_err(|e| ModelError::Runtime(e.to_string()))?
+            .with_intra_threads(1)
+            .map_err(|e| fail(e.to_string()))?;
+        if provider == Provider::Cuda {
+            let cuda = ort::ep::CUDA::default().build().error_on_failure();
+            builder = builder.with_execution_providers([cuda]).map_err(|e| {
+                ModelError::Runtime(format!("no CUDA provider ({e}); use a GPU build of the library or --provider cpu"))
+            })?;
+        }
+        let session = builder.commit_from_memory(onnx).map_err(|e| fail(e.to_string()))?;
+        for output in session.outputs() {
+            let ValueType::Tensor { ty: TensorElementType::Float32, .. } = output.dtype() else {
+                return Err(fail(format!("output `{}` is not single precision", output.name())));
+            };
+        }
+        let outputs = session.outputs().iter().map(|o| o.name().to_owned()).collect();
+        Ok(Self { role: role.into(), session, outputs })
+    }
+}
+
+impl Graph for OrtGraph {
+    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
+        let role = &self.role;
+        let fail = |e: ort::Error| ModelError::Graph {
+            backend: Backend::Ort,
+            action: "run",
+            graph: role.clone(),
+            message: e.to_string(),
+        };
+        let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            let value = match tensor {
+                Tensor::F32 { shape, data } => {
+                    ort::value::Tensor::from_array((shape.clone(), data.clone())).map_err(fail)?.into_dyn()
+                }
+                Tensor::I64 { shape, data } => {
+                    ort::value::Tensor::from_array((shape.clone(), data.clone())).map_err(fail)?.into_dyn()
+                }
+            };
+            values.push((name, value.into()));
+        }
+        let outputs = self.session.run(values).map_err(fail)?;
+        self.outputs
+            .iter()
+            .map(|name| {
+                let (shape, data) = outputs[name.as_str()].try_extract_tensor::<f32>().map_err(fail)?;
+                Ok(Tensor::F32 { shape: shape.iter().map(|&d| d as usize).collect(), data: data.to_vec() })
+            })
+            .collect()
+    }
+
+    fn output_names(&self) -> &[String] {
+        &self.outputs
+    }
+}
