@@ -1,1 +1,375 @@
-//! spotter
+//! `Spotter`: samples in, detections out. Synchronous and deterministic: no threads, devices or clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
+use crate::frontend::{FrontendConfig, FrontendError, LogMel};
+use crate::model::{BackendChoice, Bundle, Encoder, EncoderOutput, ModelError};
+
+/// What stops a [`Spotter`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpotError {
+    /// The model cannot be loaded or run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The front end cannot be built.
+    #[error(transparent)]
+    Frontend(#[from] FrontendError),
+}
+
+/// Handle of a keyword in a [`Spotter`]; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeywordId(pub u64);
+
+/// A keyword was heard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detection {
+    /// Which keyword.
+    pub keyword: KeywordId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Calibrated score, 0 to 1.
+    pub score: f32,
+    /// First sample of the word, counted from stream start at 16 kHz.
+    pub start: u64,
+    /// One past its last sample.
+    pub end: u64,
+    /// Samples that had been fed when the detection came out: `emitted - end` is the latency.
+    pub emitted: u64,
+}
+
+/// The highest score of a keyword so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Best {
+    /// Score, 0 to 1.
+    pub score: f32,
+    /// First sample of its window.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Cosine at that frame.
+    pub cosine: f32,
+    /// Path score a phone at that frame.
+    pub path: f32,
+}
+
+/// A keyword's state, for display.
+#[derive(Debug, Clone)]
+pub struct KeywordStatus<'a> {
+    /// Handle.
+    pub id: KeywordId,
+    /// The keyword.
+    pub keyword: &'a Keyword,
+    /// Score of the last frame.
+    pub score: f32,
+    /// Threshold in force.
+    pub threshold: f32,
+    /// Highest score since start or reset; `None` before the first frame.
+    pub best: Option<Best>,
+}
+
+/// How to listen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpotterConfig {
+    /// Backend and provider.
+    pub choice: BackendChoice,
+    /// 0 (deaf) to 1 (jumpy); 0.5 is the model's own operating point.
+    pub sensitivity: f32,
+    /// Score threshold for all keywords, overriding the sensitivity.
+    pub threshold: Option<f32>,
+    /// Encoder frames (30 ms) a run of the encoder: 3 live, 100 for files. Results do not depend on it.
+    pub chunk_frames: usize,
+}
+
+impl Default for SpotterConfig {
+    fn default() -> Self {
+        Self { choice: BackendChoice::default(), sensitivity: 0.5, threshold: None, chunk_frames: 3 }
+    }
+}
+
+struct Slot {
+    id: KeywordId,
+    name: Arc<str>,
+    keyword: Keyword,
+    threshold: Option<f32>,
+    trigger: Trigger,
+    score: f32,
+    best: Option<Best>,
+}
+
+/// Listens for keywords in a stream of 16 kHz mono samples.
+///
+/// The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
+/// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend.
+pub struct Spotter {
+    mel: LogMel,
+    encoder: Box<dyn Encoder>,
+    matcher: Matcher,
+    config: SpotterConfig,
+    slots: Vec<Slot>,
+    next_id: u64,
+    features: Vec<f32>,
+    output: EncoderOutput,
+    /// Encoder outputs still to drop because they describe the time before the stream.
+    early: usize,
+    /// Samples fed since stream start.
+    position: u64,
+    /// Sample at which frame 0 of the matcher begins; moves with gaps.
+    origin: u64,
+    frame_samples: u64,
+    chunk_features: usize,
+    hits: Vec<(usize, Peak)>,
+    /// Detections of the last second, to judge overlaps.
+    recent: VecDeque<Peak>,
+}
+
+impl Spotter {
+    /// Loads a fresh encoder of `bundle`.
+    ///
+    /// # Errors
+    /// If the backend cannot load the graphs.
+    pub fn new(bundle: &Bundle, config: SpotterConfig) -> Result<Self, SpotError> {
+        let encoder = bundle.encoder(config.choice)?;
+        let head = Box::new(bundle.window_head(config.choice)?);
+        Self::from_parts(&bundle.manifest.frontend, encoder, head, bundle.manifest.scorer.clone(), config)
+    }
+
+    /// Puts a spotter together from any encoder and window head.
+    ///
+    /// # Errors
+    /// If the front end's parameters are broken.
+    pub fn from_parts(
+        frontend: &FrontendConfig,
+        encoder: Box<dyn Encoder>,
+        head: Box<dyn WindowEmbedder>,
+        scorer: ScorerConfig,
+        config: SpotterConfig,
+    ) -> Result<Self, SpotError> {
+        let mel = LogMel::new(frontend)?;
+        let spec = encoder.spec().clone();
+        let frame_samples = u64::from(frontend.hop) * spec.stride as u64;
+        let chunk_features = config.chunk_frames.max(1) * spec.stride * spec.mels;
+        let frame_seconds = frame_samples as f32 / frontend.sample_rate as f32;
+        Ok(Self {
+            matcher: Matcher::new(scorer, &spec, head, frame_seconds),
+            features: Vec::with_capacity(chunk_features),
+            output: EncoderOutput::default(),
+            early: spec.delay_frames,
+            slots: Vec::new(),
+            next_id: 0,
+            position: 0,
+            origin: 0,
+            hits: Vec::with_capacity(16),
+            recent: VecDeque::with_capacity(64),
+            frame_samples,
+            chunk_features,
+            mel,
+            encoder,
+            config,
+        })
+    }
+
+    /// Starts to listen for a keyword.
+    pub fn add(&mut self, keyword: Keyword) -> KeywordId {
+        let id = KeywordId(self.next_id);
+        self.next_id += 1;
+        let threshold = keyword.threshold;
+        let name = keyword.name.as_str().into();
+        self.slots.push(Slot { id, name, keyword, threshold, trigger: Trigger::default(), score: 0.0, best: None });
+        self.rebuild();
+        id
+    }
+
+    /// Stops listening for a keyword; false if it was not there.
+    pub fn remove(&mut self, id: KeywordId) -> bool {
+        let before = self.slots.len();
+        self.slots.retain(|s| s.id != id);
+        self.rebuild();
+        self.slots.len() < before
+    }
+
+    fn rebuild(&mut self) {
+        self.matcher.set_keywords(self.slots.iter().map(|s| &s.keyword));
+        self.hits.reserve(self.slots.len());
+    }
+
+    /// Gives a keyword its own threshold, 0 to 1.
+    pub fn set_threshold(&mut self, id: KeywordId, threshold: f32) {
+        if let Some(slot) = self.slots.iter_mut().find(|s| s.id == id) {
+            slot.threshold = Some(threshold.clamp(0.0, 1.0));
+        }
+    }
+
+    /// Moves the common threshold.
+    pub fn set_sensitivity(&mut self, sensitivity: f32) {
+        self.config.sensitivity = sensitivity;
+        self.config.threshold = None;
+    }
+
+    fn common_threshold(&self) -> f32 {
+        self.config.threshold.unwrap_or_else(|| self.matcher.config().threshold_at(self.config.sensitivity))
+    }
+
+    /// Feeds mono samples at 16 kHz in [-1, 1], any number of them.
+    ///
+    /// # Errors
+    /// If the backend fails; the spotter is then best reset.
+    pub fn process(&mut self, samples: &[f32], mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+        let mut rest = samples;
+        // One encoder frame's samples at a time, so that a chunk never holds more features than it has room for.
+        while !rest.is_empty() {
+            let (head, tail) = rest.split_at(rest.len().min(self.frame_samples as usize));
+            let (features, encoder_full) = (&mut self.features, self.chunk_features);
+            debug_assert!(features.len() < encoder_full);
+            self.mel.push(head, |frame| features.extend_from_slice(frame));
+            self.position += head.len() as u64;
+            rest = tail;
+            if self.features.len() >= self.chunk_features {
+                self.run_chunk(self.chunk_features, &mut on_hit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_chunk(&mut self, length: usize, on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
+        self.encoder.encode(&self.features[..length], &mut self.output)?;
+        let kept = self.features.len() - length;
+        self.features.copy_within(length.., 0);
+        self.features.truncate(kept);
+        let skip = self.early.min(self.output.frames);
+        self.early -= skip;
+        let threshold = self.common_threshold();
+        let (slots, hits, origin, size) = (&mut self.slots, &mut self.hits, self.origin, self.frame_samples);
+        hits.clear();
+        self.matcher.process(&self.output, skip, |frame, keyword, score: FrameScore| {
+            let slot = &mut slots[keyword];
+            slot.score = score.peak.score;
+            if slot.best.is_none_or(|b| score.peak.score > b.score) {
+                slot.best = Some(Best {
+                    score: score.peak.score,
+                    start: origin + score.peak.start * size,
+                    end: origin + score.peak.end * size,
+                    cosine: score.cosine,
+                    path: score.path,
+                });
+            }
+            if let Some(peak) = slot.trigger.step(frame, score.peak, slot.threshold.unwrap_or(threshold)) {
+                hits.push((keyword, peak));
+            }
+        })?;
+        self.emit(on_hit);
+        Ok(())
+    }
+
+    /// Hands out the collected peaks, less those that another keyword explains better.
+    fn emit(&mut self, on_hit: &mut impl FnMut(&Detection)) {
+        for i in 0..self.hits.len() {
+            let (keyword, peak) = self.hits[i];
+            let better = |other: &Peak| other.score > peak.score && other.overlaps(&peak);
+            let open = self
+                .slots
+                .iter()
+                .enumerate()
+                .any(|(k, s)| k != keyword && s.trigger.open().is_some_and(|p| better(&p)));
+            let together = self.hits.iter().any(|(k, p)| *k != keyword && better(p));
+            if open || together || self.recent.iter().any(better) {
+                continue;
+            }
+            if self.recent.len() == 32 {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(peak);
+            let slot = &self.slots[keyword];
+            on_hit(&Detection {
+                keyword: slot.id,
+                name: slot.name.clone(),
+                score: peak.score,
+                start: self.origin + peak.start * self.frame_samples,
+                end: self.origin + peak.end * self.frame_samples,
+                emitted: self.position,
+            });
+        }
+        self.hits.clear();
+    }
+
+    /// The stream has ended: lets the last words through the look-ahead and closes open peaks.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn flush(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+        let position = self.position;
+        let quiet = [0.0; 480];
+        let frames = self.encoder.spec().delay_frames as u64 + Trigger::latency_frames() + 2;
+        for _ in 0..frames {
+            self.process(&quiet[..(self.frame_samples as usize).min(quiet.len())], &mut on_hit)?;
+        }
+        let unit = self.encoder.spec().stride * self.encoder.spec().mels;
+        let whole = self.features.len() / unit * unit;
+        if whole > 0 {
+            self.run_chunk(whole, &mut on_hit)?;
+        }
+        self.position = position;
+        let frame = u64::MAX / 2;
+        for (k, slot) in self.slots.iter_mut().enumerate() {
+            self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
+        }
+        self.emit(&mut on_hit);
+        self.restart(position);
+        Ok(())
+    }
+
+    /// `samples` samples were lost: starts anew behind the gap, the clock goes on.
+    pub fn skip(&mut self, samples: u64) {
+        self.position += samples;
+        self.restart(self.position);
+    }
+
+    /// Forgets everything heard; the clock starts at 0, keywords stay.
+    pub fn reset(&mut self) {
+        self.position = 0;
+        self.restart(0);
+        for slot in &mut self.slots {
+            slot.best = None;
+        }
+    }
+
+    fn restart(&mut self, origin: u64) {
+        self.origin = origin;
+        self.early = self.encoder.spec().delay_frames;
+        self.mel.reset();
+        self.encoder.reset();
+        self.matcher.reset();
+        self.features.clear();
+        self.recent.clear();
+        for slot in &mut self.slots {
+            slot.trigger.reset();
+            slot.score = 0.0;
+        }
+    }
+
+    /// Samples between the end of a word and its detection, at the most, from all stages.
+    pub fn latency(&self) -> u64 {
+        let frames =
+            self.encoder.spec().delay_frames as u64 + Trigger::latency_frames() + self.config.chunk_frames as u64;
+        self.mel.latency_samples() as u64 + frames * self.frame_samples
+    }
+
+    /// Samples fed (or skipped) since stream start.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The keywords, in the order they were added.
+    pub fn keywords(&self) -> impl Iterator<Item = KeywordStatus<'_>> {
+        let common = self.common_threshold();
+        self.slots.iter().map(move |s| KeywordStatus {
+            id: s.id,
+            keyword: &s.keyword,
+            score: s.score,
+            threshold: s.threshold.unwrap_or(common),
+            best: s.best,
+        })
+    }
+}

@@ -1,3 +1,16 @@
-//! Scoring of windows against keywords.
+//! Encoder frames to detections: window embeddings, cosine, phone path, fusion, trigger.
 
+mod keyword;
+mod matcher;
+mod path;
 pub mod pool;
+mod prefix;
+mod scorer;
+mod trigger;
+
+pub use keyword::{Embedding, Keyword, Pronunciation};
+pub use matcher::{FrameScore, Matcher, WindowEmbedder};
+pub use path::PhonePaths;
+pub use prefix::PrefixRing;
+pub use scorer::{ScorerConfig, logit, sigmoid};
+pub use trigger::{Peak, Trigger};

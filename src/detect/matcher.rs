@@ -1,0 +1,209 @@
+//! All keywords against every frame.
+
+use super::keyword::{Keyword, dot};
+use super::path::PhonePaths;
+use super::prefix::PrefixRing;
+use super::scorer::ScorerConfig;
+use super::trigger::Peak;
+use crate::model::{EncoderOutput, EncoderSpec, ModelError, WindowHead};
+
+/// Turns pooled windows into unit-norm embeddings.
+pub trait WindowEmbedder: Send {
+    /// Embedding size.
+    fn dim(&self) -> usize;
+
+    /// `pooled` `[N, K * part_dim]` to `out` `[N, D]`.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    fn embed(&mut self, pooled: &[f32], out: &mut [f32]) -> Result<(), ModelError>;
+}
+
+impl WindowEmbedder for WindowHead {
+    fn dim(&self) -> usize {
+        self.dim()
+    }
+
+    fn embed(&mut self, pooled: &[f32], out: &mut [f32]) -> Result<(), ModelError> {
+        self.embed(pooled, out)
+    }
+}
+
+/// Both witnesses for one keyword in one frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrameScore {
+    /// Fused score with the span of the best window.
+    pub peak: Peak,
+    /// Cosine of the best window.
+    pub cosine: f32,
+    /// Path score a phone, best of the last frames.
+    pub path: f32,
+}
+
+/// Frames for which a path score stays valid: the two witnesses rarely peak in the same frame.
+const PATH_MEMORY: usize = 6;
+
+struct Entry {
+    /// Range in `windows` of the lengths to compare.
+    first: usize,
+    last: usize,
+    phones: usize,
+    /// Path scores of the last frames.
+    recent: [f32; PATH_MEMORY],
+}
+
+/// Scores keywords; memory is taken when keywords change and when a chunk is longer than any before.
+pub struct Matcher {
+    config: ScorerConfig,
+    ring: PrefixRing,
+    head: Box<dyn WindowEmbedder>,
+    paths: PhonePaths,
+    entries: Vec<Entry>,
+    /// Embeddings of all pronunciations, `[pronunciations, D]`.
+    anchors: Vec<f32>,
+    /// One past the last entry of each keyword.
+    ends: Vec<usize>,
+    pooled: Vec<f32>,
+    embedded: Vec<f32>,
+    width: usize,
+    frame: u64,
+    classes: usize,
+    frame_seconds: f32,
+}
+
+impl Matcher {
+    /// A matcher without keywords.
+    pub fn new(config: ScorerConfig, spec: &EncoderSpec, head: Box<dyn WindowEmbedder>, frame_seconds: f32) -> Self {
+        let longest = config.window_frames.last().copied().unwrap_or(1);
+        Self {
+            ring: PrefixRing::new(spec.parts, spec.part_dim, longest),
+            paths: PhonePaths::default(),
+            entries: Vec::new(),
+            anchors: Vec::new(),
+            ends: Vec::new(),
+            pooled: Vec::new(),
+            embedded: Vec::new(),
+            width: spec.proj_dim(),
+            classes: spec.classes,
+            frame: 0,
+            config,
+            head,
+            frame_seconds,
+        }
+    }
+
+    /// Scoring parameters.
+    pub fn config(&self) -> &ScorerConfig {
+        &self.config
+    }
+
+    /// Replaces the keywords. What was heard of them so far is forgotten by the phone paths only.
+    pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
+        self.paths.clear();
+        self.entries.clear();
+        self.anchors.clear();
+        self.ends.clear();
+        let windows = &self.config.window_frames;
+        for keyword in keywords {
+            for pronunciation in &keyword.pronunciations {
+                let phones = pronunciation.phones.len().max(1);
+                let (low, high) =
+                    pronunciation.frames.unwrap_or_else(|| self.config.window_range(phones, self.frame_seconds));
+                let mut first = windows.partition_point(|&w| (w as f32) < low);
+                let mut last = windows.partition_point(|&w| w as f32 <= high);
+                // A text longer or shorter than every window takes the nearest one.
+                if first >= last {
+                    first = first.min(windows.len() - 1);
+                    last = first + 1;
+                }
+                self.paths.add(&pronunciation.phones);
+                self.anchors.extend_from_slice(pronunciation.embedding.values());
+                self.entries.push(Entry { first, last, phones, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
+            }
+            self.ends.push(self.entries.len());
+        }
+    }
+
+    /// Scores a chunk of aligned frames (the encoder's delay already taken off the front by `skip`).
+    ///
+    /// Calls `on_score(frame, keyword, score)` for every frame and keyword, in that order.
+    ///
+    /// # Errors
+    /// If the window head fails.
+    pub fn process(
+        &mut self,
+        output: &EncoderOutput,
+        skip: usize,
+        mut on_score: impl FnMut(u64, usize, FrameScore),
+    ) -> Result<(), ModelError> {
+        let frames = output.frames.saturating_sub(skip);
+        if frames == 0 {
+            return Ok(());
+        }
+        if self.entries.is_empty() {
+            for row in output.proj.chunks_exact(self.width).skip(skip) {
+                self.ring.push(row);
+            }
+            self.frame += frames as u64;
+            return Ok(());
+        }
+        let lengths = self.config.window_frames.len();
+        let dim = self.head.dim();
+        self.pooled.resize(frames * lengths * self.width, 0.0);
+        self.embedded.resize(frames * lengths * dim, 0.0);
+        let rows = output.proj.chunks_exact(self.width).skip(skip);
+        for (row, pooled) in rows.zip(self.pooled.chunks_exact_mut(lengths * self.width)) {
+            self.ring.push(row);
+            for (&length, out) in self.config.window_frames.iter().zip(pooled.chunks_exact_mut(self.width)) {
+                self.ring.pool(length, out);
+            }
+        }
+        self.head.embed(&self.pooled, &mut self.embedded)?;
+        let posteriors = output.phones.chunks_exact(self.classes).skip(skip);
+        for (row, windows) in posteriors.zip(self.embedded.chunks_exact(lengths * dim)) {
+            self.paths.step(self.frame, row);
+            let end = self.frame + 1;
+            let slot = (self.frame % PATH_MEMORY as u64) as usize;
+            let mut from = 0;
+            for (keyword, &to) in self.ends.iter().enumerate() {
+                let mut best = FrameScore {
+                    peak: Peak { score: 0.0, start: self.frame, end },
+                    cosine: -1.0,
+                    path: f32::NEG_INFINITY,
+                };
+                for i in from..to {
+                    let entry = &mut self.entries[i];
+                    entry.recent[slot] = self.paths.score(i).0;
+                    let path = entry.recent.iter().copied().fold(f32::NEG_INFINITY, f32::max).max(-8.0);
+                    let anchor = &self.anchors[i * dim..(i + 1) * dim];
+                    let (mut cosine, mut length) = (-1.0, 1);
+                    for w in entry.first..entry.last {
+                        let value = dot(anchor, &windows[w * dim..(w + 1) * dim]);
+                        if value > cosine {
+                            (cosine, length) = (value, self.config.window_frames[w]);
+                        }
+                    }
+                    let score = self.config.fuse(cosine, path, entry.phones);
+                    if score > best.peak.score {
+                        let start = end.saturating_sub(length as u64);
+                        best = FrameScore { peak: Peak { score, start, end }, cosine, path };
+                    }
+                }
+                from = to;
+                on_score(self.frame, keyword, best);
+            }
+            self.frame += 1;
+        }
+        Ok(())
+    }
+
+    /// Starts anew at frame 0, keywords kept.
+    pub fn reset(&mut self) {
+        self.ring.reset();
+        self.paths.reset();
+        self.frame = 0;
+        for entry in &mut self.entries {
+            entry.recent = [f32::NEG_INFINITY; PATH_MEMORY];
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! How the two witnesses become one calibrated score.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ModelError;
+
+/// Scoring parameters; they travel with the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScorerConfig {
+    /// Window lengths to try, encoder frames, ascending.
+    pub window_frames: Vec<usize>,
+    /// Shortest window of a text, seconds a phone.
+    pub min_seconds_per_phone: f32,
+    /// Longest window of a text, seconds a phone.
+    pub max_seconds_per_phone: f32,
+    /// Added to the longest window, seconds.
+    pub slack_seconds: f32,
+    /// Gain of the cosine's calibration learned in training: `logit = cos_scale * cos + cos_bias`.
+    pub cos_scale: f32,
+    /// Its bias.
+    pub cos_bias: f32,
+    /// Learned on development data: `logit = f0 + f1 * cosine logit + f2 * path + f3 * ln(phones)`.
+    pub fusion: [f32; 4],
+    /// Score that counts as a detection at sensitivity 0.5.
+    pub threshold: f32,
+}
+
+impl Default for ScorerConfig {
+    fn default() -> Self {
+        Self {
+            window_frames: vec![6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 48, 58],
+            min_seconds_per_phone: 0.045,
+            max_seconds_per_phone: 0.16,
+            slack_seconds: 0.15,
+            cos_scale: 10.0,
+            cos_bias: -5.0,
+            fusion: [0.0, 1.0, 1.0, 0.0],
+            threshold: 0.5,
+        }
+    }
+}
+
+impl ScorerConfig {
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] names the field.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let mismatch = |field: &str, got: String, expected: &str| {
+            Err(ModelError::Mismatch { field: format!("scorer.{field}"), got, expected: expected.into() })
+        };
+        let windows = &self.window_frames;
+        if windows.is_empty() || windows[0] == 0 || !windows.is_sorted() || windows[windows.len() - 1] > 512 {
+            return mismatch("window_frames", format!("{windows:?}"), "ascending lengths of 1 to 512 frames");
+        }
+        if !(self.threshold > 0.0 && self.threshold < 1.0) {
+            return mismatch("threshold", self.threshold.to_string(), "between 0 and 1");
+        }
+        let numbers = [self.min_seconds_per_phone, self.max_seconds_per_phone, self.slack_seconds];
+        if numbers.iter().chain(&self.fusion).chain([&self.cos_scale, &self.cos_bias]).any(|v| !v.is_finite()) {
+            return mismatch("fusion", format!("{:?}", self.fusion), "finite numbers");
+        }
+        Ok(())
+    }
+
+    /// Shortest and longest window for a text of `phones` phones, in frames of `frame_seconds`.
+    pub fn window_range(&self, phones: usize, frame_seconds: f32) -> (f32, f32) {
+        let n = phones as f32;
+        let low = n * self.min_seconds_per_phone / frame_seconds;
+        (low, (n * self.max_seconds_per_phone + self.slack_seconds) / frame_seconds)
+    }
+
+    /// Fused score, 0 to 1, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
+    pub fn fuse(&self, cosine: f32, path: f32, phones: usize) -> f32 {
+        let [f0, f1, f2, f3] = self.fusion;
+        sigmoid(f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln())
+    }
+
+    /// Score threshold at `sensitivity` 0 (deaf) to 1 (jumpy): four logits each way from the threshold at 0.5.
+    pub fn threshold_at(&self, sensitivity: f32) -> f32 {
+        sigmoid(logit(self.threshold) + (0.5 - sensitivity.clamp(0.0, 1.0)) * 8.0)
+    }
+}
+
+/// `1 / (1 + exp(-x))`.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Inverse of [`sigmoid`], clamped to finite values.
+pub fn logit(p: f32) -> f32 {
+    let p = p.clamp(1e-6, 1.0 - 1e-6);
+    (p / (1.0 - p)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensitivity_moves_the_threshold_both_ways() {
+        let config = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
+        assert!((config.threshold_at(0.5) - 0.5).abs() < 1e-6);
+        assert!((config.threshold_at(1.0) - sigmoid(-4.0)).abs() < 1e-6);
+        assert!((config.threshold_at(0.0) - sigmoid(4.0)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn fusion_by_hand() {
+        let config =
+            ScorerConfig { cos_scale: 10.0, cos_bias: -5.0, fusion: [0.5, 2.0, 1.5, -0.25], ..ScorerConfig::default() };
+        // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 ln 4
+        let want = sigmoid(0.5 + 4.0 - 1.5 - 0.25 * 4.0_f32.ln());
+        assert!((config.fuse(0.7, -1.0, 4) - want).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,149 @@
+//! Scores over time to detections: peak picking with hysteresis and refractory time, in encoder frames.
+
+/// A score with the span it was reached on; frames since stream start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// Fused score, 0 to 1.
+    pub score: f32,
+    /// First frame of the span.
+    pub start: u64,
+    /// One past its last frame.
+    pub end: u64,
+}
+
+impl Peak {
+    /// Whether the shorter of two spans lies by more than half in the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let common = self.end.min(other.end).saturating_sub(self.start.max(other.start));
+        let shorter = (self.end - self.start).min(other.end - other.start);
+        2 * common > shorter
+    }
+}
+
+/// Frames after the highest score at which a detection comes out at the latest (240 ms).
+const LONGEST_WAIT: u64 = 5;
+/// Frames over the threshold that make a peak.
+const FEWEST: u32 = 2;
+/// A score under this share of the threshold closes the peak.
+const HYSTERESIS: f32 = 0.8;
+/// Shortest refractory time, frames (0.6 s).
+const REFRACTORY: u64 = 20;
+
+/// Peak picker of one keyword.
+#[derive(Debug, Clone, Default)]
+pub struct Trigger {
+    open: Option<Peak>,
+    over: u32,
+    peak_frame: u64,
+    /// No detection may start before this frame.
+    quiet_until: u64,
+}
+
+impl Trigger {
+    /// Frames by which a detection lags behind its peak at the most.
+    pub fn latency_frames() -> u64 {
+        LONGEST_WAIT
+    }
+
+    /// The peak that is open, if any.
+    pub fn open(&self) -> Option<Peak> {
+        self.open.filter(|_| self.over >= FEWEST)
+    }
+
+    /// Takes the score of `frame`; returns a peak when it is complete.
+    pub fn step(&mut self, frame: u64, now: Peak, threshold: f32) -> Option<Peak> {
+        if frame < self.quiet_until {
+            return None;
+        }
+        if now.score >= threshold {
+            self.over += 1;
+            if self.open.is_none_or(|peak| now.score > peak.score) {
+                self.open = Some(now);
+                self.peak_frame = frame;
+            }
+        } else if self.over < FEWEST || now.score < HYSTERESIS * threshold {
+            return self.close(frame);
+        }
+        if self.open.is_some() && self.over >= FEWEST && frame >= self.peak_frame + LONGEST_WAIT {
+            return self.close(frame);
+        }
+        None
+    }
+
+    /// Ends an open peak, as the end of the stream does.
+    pub fn close(&mut self, frame: u64) -> Option<Peak> {
+        let enough = self.over >= FEWEST;
+        self.over = 0;
+        let peak = self.open.take().filter(|_| enough)?;
+        let length = peak.end.saturating_sub(peak.start);
+        self.quiet_until = frame.max(peak.end + REFRACTORY.max(length * 4 / 5));
+        Some(peak)
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(scores: &[f32]) -> Vec<(u64, Peak)> {
+        let mut trigger = Trigger::default();
+        let mut out = Vec::new();
+        for (t, &score) in scores.iter().enumerate() {
+            let t = t as u64 + 100;
+            let now = Peak { score, start: t - 10, end: t };
+            out.extend(trigger.step(t, now, 0.5).map(|p| (t, p)));
+        }
+        out
+    }
+
+    #[test]
+    fn one_detection_at_the_peak_when_the_score_drops() {
+        let hits = run(&[0.1, 0.6, 0.9, 0.7, 0.2, 0.1]);
+        assert_eq!(hits.len(), 1);
+        let (when, peak) = hits[0];
+        assert_eq!((when, peak.score, peak.end), (104, 0.9, 102));
+    }
+
+    #[test]
+    fn a_single_frame_is_no_detection() {
+        assert!(run(&[0.1, 0.9, 0.1, 0.1, 0.9, 0.1]).is_empty());
+    }
+
+    #[test]
+    fn a_plateau_comes_out_in_time_and_only_once() {
+        let hits = run(&[0.9; 20]);
+        assert_eq!(hits.len(), 1);
+        assert_eq!(hits[0].0, 100 + LONGEST_WAIT);
+    }
+
+    #[test]
+    fn a_dip_above_the_hysteresis_does_not_split() {
+        let hits = run(&[0.6, 0.7, 0.45, 0.8, 0.1]);
+        assert_eq!(hits.len(), 1);
+        assert_eq!(hits[0].1.score, 0.8);
+    }
+
+    #[test]
+    fn two_words_apart_are_two_and_close_echoes_are_one() {
+        let mut scores = vec![0.9, 0.9, 0.1];
+        scores.extend([0.1; 10]);
+        scores.extend([0.9, 0.9, 0.1]); // 0.4 s later: refractory
+        assert_eq!(run(&scores).len(), 1);
+        scores.extend([0.1; 20]);
+        scores.extend([0.9, 0.9, 0.1]);
+        assert_eq!(run(&scores).len(), 2);
+    }
+
+    #[test]
+    fn overlap_is_by_the_shorter_span() {
+        let peak = |start, end| Peak { score: 0.9, start, end };
+        assert!(peak(0, 10).overlaps(&peak(4, 30)));
+        assert!(!peak(0, 10).overlaps(&peak(5, 30)));
+        assert!(!peak(0, 10).overlaps(&peak(20, 30)));
+    }
+}
