@@ -1,0 +1,278 @@
+//! Waveform augmentation: rooms, noise, bands, level. Everything is drawn from the caller's generator.
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use realfft::{RealFftPlanner, num_complex::Complex};
+use serde::{Deserialize, Serialize};
+
+use super::{Cache, RATE};
+
+/// How often and how strongly crops are changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Playback speed, lowest and highest (pitch and vocal tract move with it).
+    pub speed: [f32; 2],
+    /// Share of crops played in a measured room.
+    pub measured_room: f32,
+    /// Share of crops played in a simulated room (noise with exponential decay).
+    pub simulated_room: f32,
+    /// Share of crops with added noise.
+    pub noise: f32,
+    /// Signal-to-noise ratio, lowest and highest, dB.
+    pub snr_db: [f32; 2],
+    /// Share of crops that pass a telephone-like or codec-like band limit.
+    pub band_limit: f32,
+    /// Level of the crop, lowest and highest, dB relative to its own.
+    pub gain_db: [f32; 2],
+    /// Share of crops with hard clipping.
+    pub clip: f32,
+    /// Share of crops with a masked mel band and a masked stretch of frames (light SpecAugment).
+    pub spec_mask: f32,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        Self {
+            speed: [0.85, 1.18],
+            measured_room: 0.25,
+            simulated_room: 0.1,
+            noise: 0.6,
+            snr_db: [0.0, 25.0],
+            band_limit: 0.15,
+            gain_db: [-25.0, 8.0],
+            clip: 0.03,
+            spec_mask: 0.3,
+        }
+    }
+}
+
+/// Second-order section, direct form I (RBJ audio EQ cookbook, Q = 0.707).
+struct Biquad([f32; 5]);
+
+impl Biquad {
+    fn new(hz: f32, high_pass: bool) -> Self {
+        let w = std::f32::consts::TAU * hz / RATE;
+        let (sin, cos) = w.sin_cos();
+        let alpha = sin / (2.0 * std::f32::consts::FRAC_1_SQRT_2);
+        let (b0, b1) = if high_pass { (1.0 + cos, -1.0 - cos) } else { (1.0 - cos, 1.0 - cos) };
+        let a0 = 1.0 + alpha;
+        let b0 = if high_pass { b0 / 2.0 } else { b1 / 2.0 };
+        Self([b0 / a0, b1 / a0, b0 / a0, -2.0 * cos / a0, (1.0 - alpha) / a0])
+    }
+
+    fn run(&self, x: &mut [f32]) {
+        let [b0, b1, b2, a1, a2] = self.0;
+        let (mut x1, mut x2, mut y1, mut y2) = (0.0, 0.0, 0.0, 0.0);
+        for s in x {
+            let y = b0 * *s + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2;
+            (x2, x1, y2, y1) = (x1, *s, y1, y);
+            *s = y;
+        }
+    }
+}
+
+/// Sounds to mix in, and the scratch memory to do it with.
+pub struct Augmenter<'a> {
+    config: AugmentConfig,
+    cache: &'a Cache,
+    rooms: Vec<usize>,
+    /// Clips by kind of noise; a kind is drawn first, then a clip.
+    noises: Vec<Vec<usize>>,
+    planner: RealFftPlanner<f32>,
+}
+
+fn uniform(rng: &mut SmallRng, [low, high]: [f32; 2]) -> f32 {
+    low + (high - low) * rng.random::<f32>()
+}
+
+fn power(x: &[f32]) -> f32 {
+    x.iter().map(|s| s * s).sum::<f32>() / x.len().max(1) as f32
+}
+
+impl<'a> Augmenter<'a> {
+    /// Finds rooms, noises, music and babble in the cache by their corpus.
+    pub fn new(config: AugmentConfig, cache: &'a Cache, speech: &[usize]) -> Self {
+        let of = |prefixes: &[&str]| -> Vec<usize> {
+            let hit = |id: &str| prefixes.iter().any(|p| id.starts_with(p));
+            (0..cache.clips().len()).filter(|&i| hit(&cache.clips()[i].id)).collect()
+        };
+        let kinds = [
+            of(&["noise/"]),
+            of(&["noise/"]),
+            of(&["music/"]),
+            of(&["meetings/", "other-languages/"]),
+            speech.to_vec(),
+        ];
+        Self {
+            config,
+            cache,
+            rooms: of(&["rooms/"]),
+            noises: kinds.into_iter().filter(|k| !k.is_empty()).collect(),
+            planner: RealFftPlanner::new(),
+        }
+    }
+
+    /// Draws a playback speed.
+    pub fn speed(&self, rng: &mut SmallRng) -> f32 {
+        uniform(rng, self.config.speed)
+    }
+
+    /// Whether to mask features of a crop.
+    pub fn masks(&self, rng: &mut SmallRng) -> bool {
+        rng.random::<f32>() < self.config.spec_mask
+    }
+
+    /// Changes a crop in place: room, noise, band, level, clipping, in the order a microphone would see them.
+    pub fn crop(&mut self, rng: &mut SmallRng, x: &mut [f32]) {
+        let draw = rng.random::<f32>();
+        if draw < self.config.measured_room && !self.rooms.is_empty() {
+            let clip = self.rooms[rng.random_range(0..self.rooms.len())];
+            let response = direct_path_first(self.cache.samples(clip));
+            self.convolve(x, &response);
+        } else if draw < self.config.measured_room + self.config.simulated_room {
+            let response = simulated_room(rng);
+            self.convolve(x, &response);
+        }
+        if rng.random::<f32>() < self.config.noise {
+            self.add_noise(rng, x);
+        }
+        if rng.random::<f32>() < self.config.band_limit {
+            let low = uniform(rng, [2_800.0, 6_000.0]);
+            // Twice second order: 24 dB an octave, as a resampler in a telephone or a codec would.
+            for _ in 0..2 {
+                Biquad::new(low, false).run(x);
+            }
+            if rng.random::<f32>() < 0.5 {
+                Biquad::new(uniform(rng, [100.0, 350.0]), true).run(x);
+            }
+        }
+        let peak = x.iter().fold(1e-6_f32, |m, s| m.max(s.abs()));
+        let gain = uniform(rng, self.config.gain_db);
+        let gain = (10_f32.powf(gain / 20.0)).min(1.0 / peak);
+        x.iter_mut().for_each(|s| *s *= gain);
+        if rng.random::<f32>() < self.config.clip {
+            let limit = peak * gain * uniform(rng, [0.1, 0.6]);
+            x.iter_mut().for_each(|s| *s = s.clamp(-limit, limit));
+        }
+        // What a 16-bit converter leaves of it.
+        x.iter_mut().for_each(|s| *s = (*s * 32_767.0).round() / 32_767.0);
+    }
+
+    fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32]) {
+        let signal = power(x);
+        let mut noise = vec![0.0_f32; x.len()];
+        if self.noises.is_empty() || rng.random::<f32>() < 0.15 {
+            // Coloured noise: white through a leaky integrator.
+            let leak = uniform(rng, [0.0, 0.98]);
+            let mut y = 0.0;
+            for n in &mut noise {
+                y = leak * y + (rng.random::<f32>() - 0.5);
+                *n = y;
+            }
+        } else {
+            let kind = &self.noises[rng.random_range(0..self.noises.len())];
+            let voices = if rng.random::<f32>() < 0.3 { rng.random_range(2..5) } else { 1 };
+            for _ in 0..voices {
+                let clip = self.cache.samples(kind[rng.random_range(0..kind.len())]);
+                if clip.is_empty() {
+                    continue;
+                }
+                let start = rng.random_range(0..clip.len());
+                for (n, s) in noise.iter_mut().zip(clip.iter().cycle().skip(start)) {
+                    *n += f32::from(*s);
+                }
+            }
+        }
+        let loud = power(&noise);
+        if loud > 0.0 {
+            let snr = uniform(rng, self.config.snr_db);
+            // A crop without speech gets its noise at the level that speech of -25 dBFS would have had.
+            let reference = if signal > 0.0 { signal } else { 0.003 };
+            let scale = (reference / loud / 10_f32.powf(snr / 10.0)).sqrt();
+            x.iter_mut().zip(&noise).for_each(|(s, n)| *s += scale * n);
+        }
+    }
+
+    /// Convolves in place and keeps the power.
+    fn convolve(&mut self, x: &mut [f32], response: &[f32]) {
+        let n = (x.len() + response.len()).next_power_of_two();
+        let (forward, inverse) = (self.planner.plan_fft_forward(n), self.planner.plan_fft_inverse(n));
+        let transform = |signal: &[f32]| -> Vec<Complex<f32>> {
+            let mut time = vec![0.0; n];
+            time[..signal.len()].copy_from_slice(signal);
+            let mut out = forward.make_output_vec();
+            // Lengths are the plan's own.
+            let _ = forward.process(&mut time, &mut out);
+            out
+        };
+        let mut product = transform(x);
+        for (a, b) in product.iter_mut().zip(transform(response)) {
+            *a *= b;
+        }
+        let mut time = vec![0.0; n];
+        let _ = inverse.process(&mut product, &mut time);
+        let before = power(x);
+        x.copy_from_slice(&time[..x.len()]);
+        let scale = (before / power(x).max(1e-20)).sqrt();
+        x.iter_mut().for_each(|s| *s *= scale);
+    }
+}
+
+/// A measured response from its strongest sample on (word times stay true), at most one second.
+fn direct_path_first(samples: &[i16]) -> Vec<f32> {
+    let peak = (0..samples.len()).max_by_key(|&i| samples[i].unsigned_abs()).unwrap_or(0);
+    samples[peak..].iter().take(RATE as usize).map(|s| f32::from(*s) / 32_768.0).collect()
+}
+
+/// A direct path and an exponentially decaying noise tail: RT60 0.15 to 0.9 s, -3 to -18 dB.
+fn simulated_room(rng: &mut SmallRng) -> Vec<f32> {
+    let rt60 = uniform(rng, [0.15, 0.9]);
+    let len = (rt60 * RATE) as usize;
+    let decay = (-6.908 / (rt60 * RATE)).exp();
+    let level = 10_f32.powf(uniform(rng, [-18.0, -3.0]) / 20.0);
+    let mut tail: Vec<f32> = Vec::with_capacity(len);
+    let mut envelope = 1.0;
+    for _ in 0..len {
+        tail.push((rng.random::<f32>() - 0.5) * envelope);
+        envelope *= decay;
+    }
+    let energy = tail.iter().map(|s| s * s).sum::<f32>().sqrt().max(1e-9);
+    tail.iter_mut().for_each(|s| *s *= level / energy);
+    tail[0] = 1.0;
+    tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn a_unit_response_changes_nothing_and_noise_hits_its_snr() {
+        let mut cache = Cache::default();
+        let tone: Vec<f32> = (0..32_000).map(|i| (i as f32 * 0.3).sin() * 0.3).collect();
+        cache.add("noise/tone".into(), &tone);
+        let config = AugmentConfig { snr_db: [10.0, 10.0], ..AugmentConfig::default() };
+        let mut augmenter = Augmenter::new(config, &cache, &[]);
+        let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
+        let mut x = clean.clone();
+        augmenter.convolve(&mut x, &[1.0]);
+        assert!(x.iter().zip(&clean).all(|(a, b)| (a - b).abs() < 1e-4));
+        let mut rng = SmallRng::seed_from_u64(5);
+        augmenter.add_noise(&mut rng, &mut x);
+        let noise: Vec<f32> = x.iter().zip(&clean).map(|(a, b)| a - b).collect();
+        let snr = 10.0 * (power(&clean) / power(&noise)).log10();
+        assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+    }
+
+    #[test]
+    fn filters_pass_and_stop() {
+        let tone = |hz: f32| (0..8_000).map(|i| (std::f32::consts::TAU * hz * i as f32 / RATE).sin()).collect();
+        for (hz, high_pass, passes) in [(300.0, false, true), (7_000.0, false, false), (50.0, true, false)] {
+            let mut x: Vec<f32> = tone(hz);
+            Biquad::new(1_000.0, high_pass).run(&mut x);
+            assert_eq!(power(&x[2_000..]) > 0.25, passes, "{hz} Hz");
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! Batches: features, CTC targets, right and wrong windows with their texts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use crossbeam_channel::{Receiver, bounded};
+use kws_live::detect::pool::pool_weights;
+use kws_live::frontend::{FrontendConfig, LogMel};
+use kws_live::text::Phone;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::augment::{AugmentConfig, Augmenter};
+use super::crop::{Crop, Span, Utterance};
+use super::mutate::mutate;
+use super::{Cache, Corpus, RATE};
+
+/// What a batch holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// Crops a batch.
+    pub crops: usize,
+    /// Encoder frames scored of a crop (30 ms each).
+    pub frames: usize,
+    /// Windows with the right text, a crop.
+    pub spans: usize,
+    /// Wrong windows (half, shifted, overlong) for a right one, on average.
+    pub wrong: f32,
+    /// Border jitter of right windows, seconds each way.
+    pub jitter: f32,
+    /// Mutated texts for each right text.
+    pub mutants: usize,
+    /// Share of recordings drawn for a theme word, so that words repeat over speakers.
+    pub theme: f32,
+    /// Theme words a batch.
+    pub themes: usize,
+    /// Share of crops without speech.
+    pub speechless: f32,
+    /// Machine transcripts below this mean log probability are left out.
+    pub min_confidence: f32,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            crops: 32,
+            frames: 200,
+            spans: 11,
+            wrong: 0.5,
+            jitter: 0.08,
+            mutants: 2,
+            theme: 0.4,
+            themes: 12,
+            speechless: 0.04,
+            min_confidence: -0.5,
+        }
+    }
+}
+
+/// Shape of the encoder that a batch is cut for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Feature frames an encoder frame.
+    pub stride: usize,
+    /// Encoder frames by which the output lags.
+    pub delay: usize,
+    /// Sub-spans of a window.
+    pub parts: usize,
+}
+
+/// One training step's data, plain vectors.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// `[crops, mels, feature frames]`.
+    pub features: Vec<f32>,
+    /// Shape of `features`.
+    pub features_shape: [i64; 3],
+    /// Concatenated CTC targets and the length of each crop's.
+    pub targets: Vec<i64>,
+    /// Number of targets of each crop.
+    pub target_lengths: Vec<i64>,
+    /// Pooling weights `[crops, parts, frames, windows]`, zero where a crop has fewer windows.
+    pub pool: Vec<f32>,
+    /// Windows a crop, at the most.
+    pub windows: usize,
+    /// Row `crop * windows + window` of each right window.
+    pub right: Vec<i64>,
+    /// Index into `texts` of each right window.
+    pub right_text: Vec<i64>,
+    /// Row of each wrong window.
+    pub wrong: Vec<i64>,
+    /// Index into `texts` of the text that a wrong window must not match.
+    pub wrong_text: Vec<i64>,
+    /// Right texts first, then mutants.
+    pub texts: Vec<Vec<Phone>>,
+    /// Number of right texts.
+    pub true_texts: usize,
+    /// Texts with one key are spellings of one word: never negatives of each other.
+    pub text_keys: Vec<i64>,
+    /// Seconds of audio in the batch.
+    pub seconds: f32,
+}
+
+/// Cuts batches; the batch of a step depends on the seed and the step alone.
+pub struct Batcher {
+    cache: &'static Cache,
+    augmenter: Augmenter<'static>,
+    utterances: Arc<Vec<Utterance>>,
+    /// Utterance and word position of every occurrence of a word that several speakers say.
+    themes: Arc<Vec<Vec<(usize, usize)>>>,
+    counts: Arc<HashMap<String, u32>>,
+    config: BatchConfig,
+    shape: Shape,
+    frontend: FrontendConfig,
+    seed: u64,
+}
+
+/// Utterances with aligned words of a split.
+fn utterances(cache: &Cache, corpora: &[Corpus], config: &BatchConfig) -> Result<Vec<Utterance>> {
+    let mut out = Vec::new();
+    for corpus in corpora {
+        for entry in corpus.entries.iter().filter(|e| e.split == "train") {
+            let words = entry.words()?;
+            let trusted = entry.confidence.is_none_or(|c| c >= config.min_confidence);
+            let Some(clip) = cache.find(&format!("{}/{}", corpus.name, entry.file)) else { continue };
+            if trusted && !words.is_empty() && words.iter().all(|w| !w.phones.is_empty() && w.end > w.start) {
+                out.push(Utterance { clip, words, speaker: entry.speaker.clone() });
+            }
+        }
+    }
+    Ok(out)
+}
+
+impl Batcher {
+    /// Indexes the words of `corpora`.
+    ///
+    /// # Errors
+    /// If no recording has aligned words.
+    pub fn new(
+        cache: &'static Cache,
+        corpora: &[Corpus],
+        config: BatchConfig,
+        augment: AugmentConfig,
+        frontend: FrontendConfig,
+        shape: Shape,
+        seed: u64,
+    ) -> Result<Self> {
+        let utterances = utterances(cache, corpora, &config)?;
+        ensure!(!utterances.is_empty(), "no recording of the train split has aligned words");
+        let mut places: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
+        let mut counts: HashMap<String, u32> = HashMap::new();
+        for (u, utterance) in utterances.iter().enumerate() {
+            for (w, word) in utterance.words.iter().enumerate() {
+                *counts.entry(word.text.clone()).or_default() += 1;
+                if word.phones.len() >= 2 {
+                    places.entry(&word.text).or_default().push((u, w));
+                }
+            }
+        }
+        let several = |p: &Vec<(usize, usize)>| {
+            p.len() >= 4 && p.iter().any(|&(u, _)| utterances[u].speaker != utterances[p[0].0].speaker)
+        };
+        let mut themes: Vec<_> = places.into_iter().filter(|(_, p)| several(p)).collect();
+        themes.sort_by(|a, b| a.0.cmp(b.0));
+        let themes = themes.into_iter().map(|(_, p)| p).collect();
+        let speech: Vec<usize> = utterances.iter().map(|u| u.clip).collect();
+        Ok(Self {
+            cache,
+            augmenter: Augmenter::new(augment, cache, &speech),
+            utterances: Arc::new(utterances),
+            themes: Arc::new(themes),
+            counts: Arc::new(counts),
+            config,
+            shape,
+            frontend,
+            seed,
+        })
+    }
+
+    /// Number of recordings with aligned words, and of words that several speakers say.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.utterances.len(), self.themes.len())
+    }
+
+    /// The batch of `step`.
+    ///
+    /// # Errors
+    /// If the front end's parameters are broken.
+    pub fn batch(&mut self, step: u64) -> Result<Batch> {
+        let mut rng = SmallRng::seed_from_u64(self.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let hop = self.frontend.hop as usize;
+        let feature_frames = self.shape.stride * (self.config.frames + self.shape.delay);
+        let samples = (feature_frames - 1) * hop + self.frontend.window as usize;
+        let themes: Vec<usize> =
+            (0..self.config.themes.min(self.themes.len())).map(|_| rng.random_range(0..self.themes.len())).collect();
+        let mut builder = BatchBuilder::new(&self.config, self.shape, self.frontend.mels as usize, feature_frames);
+        let mut mel = LogMel::new(&self.frontend).context("front end")?;
+        for _ in 0..self.config.crops {
+            let (mut crop, focus) = self.crop(&mut rng, samples, &themes);
+            self.augmenter.crop(&mut rng, &mut crop.audio);
+            self.features(&mut rng, &mut mel, &crop.audio, &mut builder.batch.features);
+            let spans = self.spans(&mut rng, &crop, &focus);
+            builder.add(&mut rng, &crop, &spans);
+        }
+        let mut batch = builder.finish(&mut rng);
+        batch.seconds = (self.config.crops * samples) as f32 / RATE;
+        Ok(batch)
+    }
+
+    /// Lays recordings end to end; returns also which of the crop's words were asked for.
+    fn crop(&self, rng: &mut SmallRng, samples: usize, themes: &[usize]) -> (Crop, Vec<usize>) {
+        let mut crop = Crop::empty(samples);
+        let mut focus = Vec::new();
+        if rng.random::<f32>() < self.config.speechless {
+            return (crop, focus);
+        }
+        let until = self.config.frames as f32 * 0.03;
+        let mut at = rng.random::<f32>() * 0.6;
+        let mut misses = 0;
+        while misses < 6 && until - at > 0.5 {
+            let theme = !themes.is_empty() && rng.random::<f32>() < self.config.theme;
+            let (u, w) = if theme {
+                let places = &self.themes[themes[rng.random_range(0..themes.len())]];
+                places[rng.random_range(0..places.len())]
+            } else {
+                let u = rng.random_range(0..self.utterances.len());
+                (u, rng.random_range(0..self.utterances[u].words.len()))
+            };
+            // Theme words come in short company, so that a crop holds several.
+            let limit = if theme { until.min(at + 0.8 + rng.random::<f32>() * 2.0) } else { until };
+            let before = crop.words.len();
+            match crop.lay(self.cache, &self.augmenter, rng, &self.utterances[u], w, at, limit) {
+                Some(end) => {
+                    let word = &self.utterances[u].words[w];
+                    let found = (before..crop.words.len()).find(|&i| theme && crop.words[i].text == word.text);
+                    focus.extend(found);
+                    at = end + rng.random::<f32>().powi(2) * 0.7;
+                }
+                None => misses += 1,
+            }
+        }
+        (crop, focus)
+    }
+
+    /// Log-mel frames of the crop, transposed to `[mels, frames]`, after a warm-up on other speech half of the time:
+    /// live, the running mean has always heard something before.
+    fn features(&self, rng: &mut SmallRng, mel: &mut LogMel, audio: &[f32], out: &mut Vec<f32>) {
+        mel.reset();
+        let hop = self.frontend.hop as usize;
+        let mut skip = 0;
+        if rng.random::<bool>() {
+            let clip = self.cache.samples(self.utterances[rng.random_range(0..self.utterances.len())].clip);
+            skip = (clip.len() / hop).min(rng.random_range(20..250));
+            let gain = 10_f32.powf(rng.random::<f32>() * 1.5 - 1.5) / 32_768.0;
+            let warm: Vec<f32> = clip[..skip * hop].iter().map(|s| f32::from(*s) * gain).collect();
+            mel.push(&warm, |_| {});
+        }
+        // Frames that start in the warm-up but were not complete yet come out first.
+        let late = if skip == 0 {
+            0
+        } else {
+            skip - ((skip * hop).saturating_sub(self.frontend.window as usize) / hop
+                + usize::from(skip * hop >= self.frontend.window as usize))
+        };
+        let mels = self.frontend.mels as usize;
+        let mut rows = Vec::with_capacity(audio.len() / hop * mels);
+        let mut seen = 0;
+        mel.push(audio, |frame| {
+            if seen >= late {
+                rows.extend_from_slice(frame);
+            }
+            seen += 1;
+        });
+        let frames = rows.len() / mels;
+        if self.augmenter.masks(rng) {
+            let (band, width) = (rng.random_range(0..mels), rng.random_range(1..8));
+            let (start, length) = (rng.random_range(0..frames), rng.random_range(1..8));
+            for (t, row) in rows.chunks_exact_mut(mels).enumerate() {
+                row[band..(band + width).min(mels)].fill(0.0);
+                if (start..start + length).contains(&t) {
+                    row.fill(0.0);
+                }
+            }
+        }
+        for band in 0..mels {
+            out.extend((0..frames).map(|t| rows[t * mels + band]));
+        }
+    }
+
+    /// Word spans of a crop: the words asked for, then random ones; rarer words rather than frequent ones.
+    fn spans(&self, rng: &mut SmallRng, crop: &Crop, focus: &[usize]) -> Vec<Span> {
+        let mut out: Vec<Span> = focus.iter().map(|&w| Span { words: w..w + 1 }).collect();
+        let mut tries = 0;
+        while out.len() < self.config.spans && tries < 4 * self.config.spans && !crop.words.is_empty() {
+            tries += 1;
+            let first = rng.random_range(0..crop.words.len());
+            let count = f64::from(self.counts.get(&crop.words[first].text).copied().unwrap_or(1));
+            if rng.random::<f64>() > (300.0 / count).sqrt() {
+                continue;
+            }
+            let wanted = match rng.random::<f32>() {
+                d if d < 0.62 => 1,
+                d if d < 0.9 => 2,
+                _ => 3,
+            };
+            let mut end = first + 1;
+            while end < crop.words.len()
+                && end - first < wanted
+                && crop.source[end] == crop.source[first]
+                && crop.words[end].start - crop.words[end - 1].end < 0.3
+            {
+                end += 1;
+            }
+            let phones: usize = crop.words[first..end].iter().map(|w| w.phones.len()).sum();
+            if (2..=22).contains(&phones) && !out.iter().any(|s| s.words == (first..end)) {
+                out.push(Span { words: first..end });
+            }
+        }
+        out
+    }
+}
+
+/// Collects the windows and texts of a batch.
+struct BatchBuilder<'a> {
+    config: &'a BatchConfig,
+    shape: Shape,
+    batch: Batch,
+    /// Windows of each crop: start and end in frames.
+    windows: Vec<Vec<(f32, f32)>>,
+    right: Vec<(usize, usize)>,
+    wrong: Vec<(usize, usize)>,
+    by_phones: HashMap<Vec<Phone>, i64>,
+    keys: HashMap<String, i64>,
+}
+
+impl<'a> BatchBuilder<'a> {
+    fn new(config: &'a BatchConfig, shape: Shape, mels: usize, feature_frames: usize) -> Self {
+        let batch = Batch {
+            features_shape: [config.crops as i64, mels as i64, feature_frames as i64],
+            features: Vec::with_capacity(config.crops * mels * feature_frames),
+            ..Batch::default()
+        };
+        Self {
+            config,
+            shape,
+            batch,
+            windows: Vec::new(),
+            right: Vec::new(),
+            wrong: Vec::new(),
+            by_phones: HashMap::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, rng: &mut SmallRng, crop: &Crop, spans: &[Span]) {
+        let targets = crop.targets();
+        self.batch.target_lengths.push(targets.len() as i64);
+        self.batch.targets.extend(targets);
+        let crop_index = self.windows.len();
+        self.windows.push(Vec::new());
+        let frames = |seconds: f32| seconds / 0.03;
+        let limit = self.config.frames as f32;
+        for span in spans {
+            let words = &crop.words[span.words.clone()];
+            let phones: Vec<Phone> = words.iter().flat_map(|w| w.phones.iter().copied()).collect();
+            let spelling = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+            let fresh_key = self.keys.len() as i64;
+            let key = *self.keys.entry(spelling).or_insert(fresh_key);
+            let fresh_text = self.batch.texts.len() as i64;
+            let text = *self.by_phones.entry(phones.clone()).or_insert(fresh_text);
+            if text == fresh_text {
+                self.batch.texts.push(phones);
+                self.batch.text_keys.push(key);
+            }
+            let (start, end) = (words[0].start, words[words.len() - 1].end);
+            let length = end - start;
+            let jitter = self.config.jitter.min(0.02 + 0.2 * length);
+            let mut shake = || (rng.random::<f32>() * 2.0 - 1.0) * jitter;
+            let (from, to) = (start + shake(), end + shake());
+            self.push(crop_index, frames(from), frames(to), limit, text, true);
+            if rng.random::<f32>() < self.config.wrong {
+                let wrong = match rng.random_range(0..5) {
+                    0 => (start, start + length * 0.5),
+                    1 => (start + length * 0.5, end),
+                    2 => (start + length * 0.5, end + length * 0.5),
+                    3 => (start - length * 0.5, end - length * 0.5),
+                    _ => {
+                        let extra = length * 0.7 + 0.1;
+                        let split = rng.random::<f32>();
+                        (start - extra * split, end + extra * (1.0 - split))
+                    }
+                };
+                self.push(crop_index, frames(wrong.0), frames(wrong.1), limit, text, false);
+            }
+        }
+    }
+
+    fn push(&mut self, crop: usize, from: f32, to: f32, limit: f32, text: i64, right: bool) {
+        let (from, to) = (from.max(0.0), to.min(limit));
+        if to - from < 2.0 {
+            return;
+        }
+        let window = (crop, self.windows[crop].len());
+        self.windows[crop].push((from, to));
+        if right {
+            self.right.push(window);
+            self.batch.right_text.push(text);
+        } else {
+            self.wrong.push(window);
+            self.batch.wrong_text.push(text);
+        }
+    }
+
+    fn finish(mut self, rng: &mut SmallRng) -> Batch {
+        let (parts, frames) = (self.shape.parts, self.config.frames);
+        let most = self.windows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let mut pool = vec![0.0; self.windows.len() * parts * frames * most];
+        let mut weights = vec![0.0; parts * frames];
+        for (c, windows) in self.windows.iter().enumerate() {
+            for (w, &(from, to)) in windows.iter().enumerate() {
+                pool_weights(from, to, parts, frames, &mut weights);
+                for (row, &value) in weights.iter().enumerate() {
+                    pool[(c * parts * frames + row) * most + w] = value;
+                }
+            }
+        }
+        let rows = |list: &[(usize, usize)]| list.iter().map(|&(c, w)| (c * most + w) as i64).collect();
+        self.batch.right = rows(&self.right);
+        self.batch.wrong = rows(&self.wrong);
+        self.batch.pool = pool;
+        self.batch.windows = most;
+        self.batch.true_texts = self.batch.texts.len();
+        let mut key = self.keys.len() as i64;
+        for parent in 0..self.batch.true_texts {
+            for _ in 0..self.config.mutants {
+                let Some(mutant) = mutate(rng, &self.batch.texts[parent]) else { continue };
+                if !self.by_phones.contains_key(&mutant) {
+                    self.by_phones.insert(mutant.clone(), self.batch.texts.len() as i64);
+                    self.batch.texts.push(mutant);
+                    self.batch.text_keys.push(key);
+                    key += 1;
+                }
+            }
+        }
+        self.batch
+    }
+}
+
+/// Batches made ahead by threads, in step order.
+pub struct Loader {
+    queues: Vec<Receiver<Result<Batch>>>,
+    first: u64,
+    next: u64,
+}
+
+impl Loader {
+    /// Starts one thread a batcher, from step `first` on, up to step `last`.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn start(batchers: Vec<Batcher>, first: u64, last: u64) -> Result<Self> {
+        let count = batchers.len() as u64;
+        let mut queues = Vec::new();
+        for (i, mut batcher) in batchers.into_iter().enumerate() {
+            let (send, receive) = bounded(3);
+            std::thread::Builder::new().name(format!("loader-{i}")).spawn(move || {
+                let mut step = first + i as u64;
+                // The trainer going away ends the thread.
+                while step < last && send.send(batcher.batch(step)).is_ok() {
+                    step += count;
+                }
+            })?;
+            queues.push(receive);
+        }
+        Ok(Self { queues, first, next: first })
+    }
+
+    /// The next step's batch.
+    ///
+    /// # Errors
+    /// What the batcher said, or that its thread ended.
+    pub fn next(&mut self) -> Result<Batch> {
+        let queue = (self.next - self.first) as usize % self.queues.len();
+        self.next += 1;
+        self.queues[queue].recv().context("a loader thread ended early")?
+    }
+}

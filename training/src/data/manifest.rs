@@ -1,0 +1,104 @@
+//! Manifests of speech and of other sounds: one JSON object a line (`../shared/data/README.md`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kws_live::text::{Phone, parse_phones};
+use serde::Deserialize;
+
+/// One line of a manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Entry {
+    /// Path relative to the manifest's folder.
+    pub file: String,
+    /// Speaker, unique over corpora; empty where unknown.
+    #[serde(default)]
+    pub speaker: String,
+    /// `f` or `m` where known.
+    #[serde(default)]
+    pub gender: Option<String>,
+    /// Years or `adult` where known.
+    #[serde(default)]
+    pub age: Option<String>,
+    /// Accent where known.
+    #[serde(default)]
+    pub accent: Option<String>,
+    /// `train` or `dev`.
+    #[serde(default)]
+    pub split: String,
+    /// Length of the audio, seconds.
+    #[serde(default)]
+    pub seconds: f32,
+    /// Transcript.
+    #[serde(default)]
+    pub text: String,
+    /// Who wrote the transcript: `human` or the name of a recogniser.
+    #[serde(default)]
+    pub source: String,
+    /// Mean log probability a token of a machine transcript.
+    #[serde(default)]
+    pub confidence: Option<f32>,
+    /// Aligned words: text, start and end in seconds, phones.
+    #[serde(default)]
+    words: Vec<(String, f32, f32, String)>,
+}
+
+/// A word with its place in the recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// Spelling, lower case.
+    pub text: String,
+    /// Start, seconds.
+    pub start: f32,
+    /// End, seconds.
+    pub end: f32,
+    /// What the aligner took it to be pronounced as.
+    pub phones: Vec<Phone>,
+}
+
+impl Entry {
+    /// The aligned words.
+    ///
+    /// # Errors
+    /// If a pronunciation is not ARPAbet.
+    pub fn words(&self) -> Result<Vec<Word>> {
+        let read = |(text, start, end, phones): &(String, f32, f32, String)| {
+            let phones = parse_phones(phones).with_context(|| format!("{}: word `{text}`", self.file))?;
+            Ok(Word { text: text.to_lowercase(), start: *start, end: *end, phones })
+        };
+        self.words.iter().map(read).collect()
+    }
+}
+
+/// A folder's manifest.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    /// The folder's name.
+    pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
+    /// Its lines, in file order.
+    pub entries: Vec<Entry>,
+}
+
+impl Corpus {
+    /// Reads `folder/manifest.jsonl`.
+    ///
+    /// # Errors
+    /// Names the file and line that cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("manifest.jsonl");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let entries = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(i, line)| {
+                serde_json::from_str(line).with_context(|| format!("{}:{}: not a manifest line", path.display(), i + 1))
+            })
+            .collect::<Result<Vec<Entry>>>()?;
+        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
+        Ok(Self { name, folder: folder.to_owned(), entries })
+    }
+}

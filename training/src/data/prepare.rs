@@ -1,0 +1,68 @@
+//! `kws-train prepare`: decode every corpus once.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use kws_live::audio::decode_16k;
+
+use super::{Cache, Corpus};
+
+/// Decodes all audio below the data folder into the cache.
+#[derive(Debug, clap::Args)]
+pub struct PrepareArgs {
+    /// Folder with one sub-folder a corpus, each with its manifest.jsonl.
+    #[arg(long, default_value = "../shared/data")]
+    pub data: PathBuf,
+    /// Further corpus folders, such as one of synthetic speech.
+    #[arg(long = "extra")]
+    pub extra: Vec<PathBuf>,
+    /// Where the cache goes (about 115 MB an hour).
+    #[arg(long, default_value = "runs/cache")]
+    pub out: PathBuf,
+    /// Which split to keep.
+    #[arg(long, default_value = "train")]
+    pub split: String,
+}
+
+/// Folders with a manifest below `data`, sorted, then `extra`.
+///
+/// # Errors
+/// If `data` cannot be listed.
+pub fn corpus_folders(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let listing = std::fs::read_dir(data).with_context(|| format!("cannot list {}", data.display()))?;
+    let mut folders: Vec<PathBuf> =
+        listing.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.join("manifest.jsonl").exists()).collect();
+    folders.sort();
+    folders.extend(extra.iter().cloned());
+    Ok(folders)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a manifest cannot be read or the cache cannot be written; unreadable recordings are counted and named.
+pub fn run(args: &PrepareArgs) -> Result<()> {
+    let corpora =
+        corpus_folders(&args.data, &args.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
+    let total = corpora.iter().flat_map(|c| &c.entries).filter(|e| e.split == args.split).count();
+    let bar = ProgressBar::new(total as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} {msg}")?);
+    let mut cache = Cache::default();
+    for corpus in &corpora {
+        bar.set_message(corpus.name.clone());
+        for entry in corpus.entries.iter().filter(|e| e.split == args.split) {
+            bar.inc(1);
+            match decode_16k(&corpus.folder.join(&entry.file)) {
+                Ok(audio) => {
+                    cache.add(format!("{}/{}", corpus.name, entry.file), &audio);
+                }
+                Err(error) => bar.suspend(|| log::warn!("left out: {error}")),
+            }
+        }
+    }
+    bar.finish_and_clear();
+    cache.write(&args.out)?;
+    log::info!("{} recordings, {:.2} h in {}", cache.clips().len(), cache.seconds() / 3600.0, args.out.display());
+    Ok(())
+}

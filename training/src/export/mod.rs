@@ -1,0 +1,123 @@
+//! `kws-train export`: a trained model to a bundle, with proof of parity.
+
+mod graph;
+mod parity;
+mod stream;
+mod weights;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kws_live::detect::ScorerConfig;
+use kws_live::model::{Bundle, EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, sha256};
+use kws_live::text::{CLASSES, SYMBOLS};
+use tch::Device;
+
+pub use graph::{Dim, GraphBuilder, OPSET};
+pub use parity::{Check, TOLERANCE, check};
+pub use weights::Weights;
+
+use crate::fit::{CHECKPOINT, FitConfig, load};
+use crate::model::StreamModel;
+use crate::net::StreamConfig;
+
+/// Writes a bundle from a run's newest checkpoint.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Folder of the run.
+    #[arg(long)]
+    pub run: PathBuf,
+    /// Folder of the bundle; g2p.onnx and lexicon.bin in it are kept and listed.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The model's name.
+    #[arg(long, default_value = "default")]
+    pub name: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the checkpoint cannot be read, or the graphs do not compute what the model does: then nothing is replaced.
+pub fn run(args: &ExportArgs) -> Result<()> {
+    let config = FitConfig::read(&args.run.join("config.toml"))?;
+    let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
+    let checkpoint = args.run.join(CHECKPOINT);
+    let step = load(&checkpoint, &model, None)?;
+    let checks = write(&model, &config, &args.out, &args.name, step)?;
+    for check in checks {
+        log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
+    }
+    log::info!("{} at step {step} -> {}", checkpoint.display(), args.out.display());
+    Ok(())
+}
+
+/// Writes and proves a bundle; scorer, training notes and scores of an older manifest in the folder are kept.
+///
+/// # Errors
+/// As [`run`].
+pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, step: u64) -> Result<Vec<Check>> {
+    let weights = Weights::of(model.vars.variables())?;
+    let parts = config.stream.parts as usize;
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("encoder.onnx".into(), stream::encoder(&weights, &config.stream)?),
+        ("window.onnx".into(), stream::window(&weights)?),
+        ("text.onnx".into(), stream::text(&weights, parts)?),
+    ]);
+    for extra in ["g2p.onnx", "lexicon.bin"] {
+        if let Ok(bytes) = fs::read(out.join(extra)) {
+            files.insert(extra.into(), bytes);
+        }
+    }
+    let old: Option<Manifest> =
+        fs::read_to_string(out.join("manifest.toml")).ok().and_then(|t| toml::from_str(&t).ok());
+    let (scale, bias) = model.calibration();
+    let mut scorer = old.as_ref().map_or_else(ScorerConfig::default, |m| m.scorer.clone());
+    (scorer.cos_scale, scorer.cos_bias) = (scale as f32, bias as f32);
+    let mut training = old.as_ref().map(|m| m.training.clone()).unwrap_or_default();
+    training.insert("steps".into(), toml::Value::Integer(step as i64));
+    let s = &config.stream;
+    let manifest = Manifest {
+        format: 1,
+        name: name.into(),
+        kind: "stream".into(),
+        licence: "MIT OR Apache-2.0".into(),
+        opset: OPSET as u32,
+        frontend: config.frontend.clone(),
+        encoder: EncoderSection {
+            mels: s.mels as usize,
+            stride: StreamConfig::STRIDE as usize,
+            delay_frames: s.delay(),
+            classes: CLASSES,
+            parts,
+            part_dim: s.part_dim as usize,
+            states: stream::state_shapes(s),
+        },
+        embedding: EmbeddingSection { dim: s.dim as usize },
+        text: TextSection { phones: SYMBOLS.iter().map(|s| (*s).to_owned()).collect() },
+        scorer,
+        files: files.iter().map(|(n, bytes)| (n.clone(), FileEntry { sha256: sha256(bytes) })).collect(),
+        training,
+        scores: old.map(|m| m.scores).unwrap_or_default(),
+    };
+    // Written beside the target first: a bundle that fails its proof never replaces one that passed.
+    let partial = out.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    write_files(&partial, &files, &manifest)?;
+    let checks = check(model, &Bundle::load(&partial)?, config.seed)?;
+    fs::create_dir_all(out)?;
+    write_files(out, &files, &manifest)?;
+    fs::remove_dir_all(&partial)?;
+    Ok(checks)
+}
+
+fn write_files(folder: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &Manifest) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes)?;
+    }
+    fs::write(folder.join("manifest.toml"), toml::to_string_pretty(manifest)?)?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Trains both towers of kws-live (arXiv 2512.14115) and exports them to ONNX.
+
+pub mod data;
+pub mod export;
+pub mod fit;
+pub mod loss;
+pub mod model;
+pub mod net;
+pub mod optim;

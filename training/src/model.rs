@@ -1,0 +1,152 @@
+//! The `stream` model as trained: both towers and the scalars of its objective.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn::{Init, VarStore};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::data::Batch;
+use crate::loss::{DwdVariant, calibration_bce, clap, dwd};
+use crate::net::{Mode, StreamConfig, StreamNet, TextConfig, TextTower};
+
+/// Weights of the terms of the objective; a term of weight 0 is not computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Phone CTC.
+    pub ctc: f64,
+    /// Audio-text contrast (CLAP).
+    pub clap: f64,
+    /// Calibrated binary cross-entropy.
+    pub bce: f64,
+    /// Audio-audio word discrimination.
+    pub dwd: f64,
+    /// Its form.
+    pub dwd_variant: DwdVariant,
+    /// Steps with the CTC term alone at the start.
+    pub ctc_only_steps: u64,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self { ctc: 0.5, clap: 1.0, bce: 0.3, dwd: 0.2, dwd_variant: DwdVariant::Scaled, ctc_only_steps: 200 }
+    }
+}
+
+/// Values of one step's terms, unweighted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// Weighted sum.
+    pub total: f64,
+    /// Nats a phone.
+    pub ctc: f64,
+    /// CLAP term.
+    pub clap: f64,
+    /// Calibration term.
+    pub bce: f64,
+    /// DWD term.
+    pub dwd: f64,
+    /// Share of right windows whose own text is the nearest of all texts in the batch.
+    pub top1: f64,
+}
+
+/// Both towers in one variable store.
+pub struct StreamModel {
+    /// All variables.
+    pub vars: VarStore,
+    /// Audio side.
+    pub net: StreamNet,
+    /// Text side.
+    pub text: TextTower,
+    clap_scale: Tensor,
+    dwd_scale: Tensor,
+    bce_w: Tensor,
+    bce_b: Tensor,
+}
+
+impl StreamModel {
+    /// Fresh weights on `device`.
+    pub fn new(device: Device, stream: &StreamConfig, text: &TextConfig) -> Self {
+        let vars = VarStore::new(device);
+        let root = vars.root();
+        let net = StreamNet::new(&root, stream);
+        let tower = TextTower::new(&(&root / "text"), text, stream.parts, stream.dim);
+        let scalar = |name: &str, value: f64| (&root / "loss").var(name, &[], Init::Const(value));
+        let (clap_scale, dwd_scale) = (scalar("clap_log_scale", 14_f64.ln()), scalar("dwd_log_scale", 10_f64.ln()));
+        let (bce_w, bce_b) = (scalar("bce_w", 10.0), scalar("bce_b", -5.0));
+        Self { vars, net, text: tower, clap_scale, dwd_scale, bce_w, bce_b }
+    }
+
+    /// Calibration of the cosine: gain and bias of `logit = gain * cos + bias`.
+    pub fn calibration(&self) -> (f64, f64) {
+        (self.bce_w.softplus().double_value(&[]), self.bce_b.double_value(&[]))
+    }
+
+    /// The loss of a batch.
+    ///
+    /// # Errors
+    /// None today; a batch of the wrong shape panics inside libtorch.
+    pub fn loss(&self, batch: &Batch, weights: &LossConfig, ctc_only: bool, mode: Mode) -> Result<(Tensor, Terms)> {
+        let device = self.vars.device();
+        let delay = self.net.config().delay() as i64;
+        let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(device);
+        let (logits, proj) = self.net.forward(&features, mode);
+        let frames = logits.size()[2] - delay;
+        let (logits, proj) = (logits.narrow(2, delay, frames), proj.narrow(2, delay, frames));
+        let ints = |v: &[i64]| Tensor::from_slice(v).to_device(device);
+        let mut terms = Terms::default();
+        let mut total = Tensor::zeros([], (Kind::Float, device));
+
+        let log_probs = logits.permute([2, 0, 1]).log_softmax(-1, Kind::Float);
+        let lengths = vec![frames; batch.target_lengths.len()];
+        let phones: i64 = batch.target_lengths.iter().sum();
+        let ctc = Tensor::ctc_loss(
+            &log_probs,
+            &ints(&batch.targets),
+            &lengths,
+            &batch.target_lengths,
+            0,
+            Reduction::Sum,
+            true,
+        ) / phones.max(1) as f64;
+        terms.ctc = ctc.double_value(&[]);
+        total += ctc * weights.ctc;
+
+        if !ctc_only && !batch.right.is_empty() && !batch.wrong.is_empty() {
+            let parts = self.net.config().parts;
+            let crops = batch.features_shape[0];
+            let pool =
+                Tensor::from_slice(&batch.pool).view([crops, parts, frames, batch.windows as i64]).to_device(device);
+            let rows = Tensor::cat(&[ints(&batch.right), ints(&batch.wrong)], 0);
+            let windows = self.net.windows(&proj, &pool, &rows);
+            let spans = batch.right.len() as i64;
+            let right = windows.narrow(0, 0, spans);
+            let wrong = windows.narrow(0, spans, batch.wrong.len() as i64);
+            let texts = self.text.forward(&batch.texts, device);
+            let (text_of, keys) = (ints(&batch.right_text), ints(&batch.text_keys));
+            if weights.clap > 0.0 {
+                let scale = self.clap_scale.clamp(0.0, 4.6).exp();
+                let term = clap(&right, &texts, &wrong, &text_of, &keys, &scale);
+                terms.clap = term.double_value(&[]);
+                total += term * weights.clap;
+            }
+            if weights.bce > 0.0 {
+                let wrong_text = ints(&batch.wrong_text);
+                let term =
+                    calibration_bce(&right, &texts, &wrong, &text_of, &wrong_text, &keys, &self.bce_w, &self.bce_b, 3);
+                terms.bce = term.double_value(&[]);
+                total += term * weights.bce;
+            }
+            if weights.dwd > 0.0 {
+                let scale = self.dwd_scale.clamp(0.0, 4.6).exp();
+                let term = dwd(&right, &text_of, &scale, weights.dwd_variant);
+                terms.dwd = term.double_value(&[]);
+                total += term * weights.dwd;
+            }
+            let nearest = right.detach().matmul(&texts.detach().tr()).argmax(1, false);
+            terms.top1 = nearest.eq_tensor(&text_of).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+        }
+        terms.total = total.double_value(&[]);
+        Ok((total, terms))
+    }
+}

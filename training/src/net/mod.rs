@@ -1,0 +1,9 @@
+//! Networks. Variable names are the ones that `export` reads.
+
+mod parts;
+mod stream;
+mod text;
+
+pub use parts::{BatchNorm, Mode};
+pub use stream::{StreamConfig, StreamNet, normalise};
+pub use text::{LAYERS as TEXT_LAYERS, TextConfig, TextTower};

@@ -1,0 +1,111 @@
+//! The `stream` model's text tower: three convolutions over phones and the same order-keeping pooling as the audio side.
+
+use kws_live::detect::pool::pool_matrix;
+use kws_live::text::{CLASSES, Phone};
+use serde::{Deserialize, Serialize};
+use tch::nn::{Init, Path};
+use tch::{Device, Kind, Tensor};
+
+use super::parts::{he, out};
+use super::stream::normalise;
+
+/// Sizes of the text tower.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TextConfig {
+    /// Phone embedding size.
+    pub embed: i64,
+    /// Width of the convolutions.
+    pub width: i64,
+    /// Channels of a sub-span.
+    pub part_dim: i64,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { embed: 96, width: 128, part_dim: 64 }
+    }
+}
+
+/// Number of convolutions.
+pub const LAYERS: usize = 3;
+
+/// Phones to embeddings.
+#[derive(Debug)]
+pub struct TextTower {
+    parts: i64,
+    config: TextConfig,
+    embed: Tensor,
+    convs: Vec<(Tensor, Tensor)>,
+    proj: (Tensor, Tensor),
+    out: (Tensor, Tensor),
+}
+
+impl TextTower {
+    /// Fresh weights below `path` (named `text.*`).
+    pub fn new(path: &Path<'_>, config: &TextConfig, parts: i64, dim: i64) -> Self {
+        let conv = |i: usize| {
+            let p = path / format!("conv{i}");
+            let input = if i == 0 { config.embed } else { config.width };
+            (he(&p, "weight", &[config.width, input, 3]), p.zeros("bias", &[config.width]))
+        };
+        let (proj, last) = (path / "proj", path / "out");
+        let pooled = parts * config.part_dim;
+        Self {
+            parts,
+            embed: (path / "embed").var(
+                "weight",
+                &[CLASSES as i64, config.embed],
+                Init::Randn { mean: 0.0, stdev: 0.3 },
+            ),
+            convs: (0..LAYERS).map(conv).collect(),
+            proj: (out(&proj, "weight", &[pooled, config.width, 1]), proj.zeros("bias", &[pooled])),
+            out: (out(&last, "weight", &[dim, pooled]), last.zeros("bias", &[dim])),
+            config: config.clone(),
+        }
+    }
+
+    /// Embeds texts of any lengths: unit-norm `[texts, D]`.
+    pub fn forward(&self, texts: &[Vec<Phone>], device: Device) -> Tensor {
+        let count = texts.len();
+        let longest = texts.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let parts = self.parts as usize;
+        let mut ids = vec![0_i64; count * longest];
+        let mut mask = vec![0.0_f32; count * longest];
+        let mut pool = vec![0.0_f32; count * parts * longest];
+        for (n, text) in texts.iter().enumerate() {
+            for (i, phone) in text.iter().enumerate() {
+                ids[n * longest + i] = phone.id() as i64;
+                mask[n * longest + i] = 1.0;
+            }
+            let weights = pool_matrix(text.len(), parts);
+            for (k, row) in weights.chunks_exact(text.len()).enumerate() {
+                let start = (n * parts + k) * longest;
+                pool[start..start + text.len()].copy_from_slice(row);
+            }
+        }
+        let (n, p) = (count as i64, longest as i64);
+        let ids = Tensor::from_slice(&ids).view([n, p]).to_device(device);
+        let mask = Tensor::from_slice(&mask).view([n, 1, p]).to_device(device);
+        let pool = Tensor::from_slice(&pool).view([n, self.parts, p, 1]).to_device(device);
+        normalise(&self.raw(&ids, &pool, Some(&mask)))
+    }
+
+    /// The tower as exported.
+    ///
+    /// # Shapes
+    /// `ids`: `[N, P]`; `pool`: `[N, K, P, 1]`; `mask`: `[N, 1, P]`, 0 behind the end of a text (padding then acts as
+    /// the border does). Returns `[N, D]`, not normalised.
+    pub fn raw(&self, ids: &Tensor, pool: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        let cut = |x: Tensor| if let Some(m) = mask { x * m } else { x };
+        let mut x = cut(Tensor::embedding(&self.embed, ids, -1, false, false).permute([0, 2, 1]).contiguous());
+        for (i, (w, b)) in self.convs.iter().enumerate() {
+            let y = x.conv1d(w, Some(b), 1, 1, 1, 1).relu();
+            x = cut(if i == 0 { y } else { x + y });
+        }
+        let size = ids.size();
+        let y = x.conv1d(&self.proj.0, Some(&self.proj.1), 1, 0, 1, 1);
+        let y = y.reshape([size[0], self.parts, self.config.part_dim, size[1]]).matmul(pool);
+        y.reshape([size[0], -1]).to_kind(Kind::Float).linear(&self.out.0, Some(&self.out.1))
+    }
+}
