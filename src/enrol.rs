@@ -1,1 +1,267 @@
-//! enrol
+//! Keywords from typed text and from recordings. Off the hot path, with sessions of its own.
+
+use crate::detect::pool::pool_weights;
+use crate::detect::{Embedding, Keyword, Pronunciation, WindowEmbedder};
+use crate::frontend::{FrontendConfig, FrontendError, log_mel};
+use crate::model::{BackendChoice, Bundle, Encoder, EncoderOutput, EncoderSpec, ModelError, TextEncoder, WindowHead};
+use crate::text::{BLANK, G2p, KeywordSpec, Lexicon, Phone, Pronouncer, TextError};
+
+/// Why a keyword was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// The text cannot be said.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The front end cannot be built.
+    #[error(transparent)]
+    Frontend(#[from] FrontendError),
+    /// A recording in which nothing is said.
+    #[error("example {number} of `{name}`: {reason}; record the word again, close to the microphone, without noise")]
+    NoSpeech {
+        /// The keyword.
+        name: String,
+        /// Which recording, from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A keyword from recordings without one.
+    #[error("`{0}` has no example recordings; give at least one file")]
+    NoExamples(String),
+}
+
+/// A keyword with what its owner should know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enrolled {
+    /// Ready for [`crate::spotter::Spotter::add`].
+    pub keyword: Keyword,
+    /// Doubts worth showing, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A word of the wrong text has this cosine with a recording, or less, most of the time.
+const MISMATCH: f32 = 0.3;
+
+/// Makes keywords.
+pub struct Enroller {
+    pronouncer: Pronouncer,
+    text: TextEncoder,
+    encoder: Box<dyn Encoder>,
+    head: WindowHead,
+    frontend: FrontendConfig,
+}
+
+/// A stretch of a recording in which something is said.
+struct Spoken {
+    embedding: Embedding,
+    phones: Vec<Phone>,
+    frames: f32,
+}
+
+impl Enroller {
+    /// Loads the graphs, the lexicon and the grapheme-to-phoneme model of `bundle`.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged.
+    pub fn new(bundle: &Bundle, choice: BackendChoice) -> Result<Self, EnrolError> {
+        let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
+        let g2p = G2p::new(bundle.g2p_graph(choice)?);
+        Ok(Self {
+            pronouncer: Pronouncer::new(lexicon, Some(g2p)),
+            text: bundle.text_encoder(choice)?,
+            encoder: bundle.encoder(choice)?,
+            head: bundle.window_head(choice)?,
+            frontend: bundle.manifest.frontend.clone(),
+        })
+    }
+
+    /// The pronunciations that will be listened for.
+    pub fn pronouncer(&mut self) -> &mut Pronouncer {
+        &mut self.pronouncer
+    }
+
+    /// A keyword from its text, or from the phones given with it.
+    ///
+    /// # Errors
+    /// [`EnrolError::Text`] says what is wrong with the text.
+    pub fn text(&mut self, spec: &KeywordSpec) -> Result<Keyword, EnrolError> {
+        let said = self.pronouncer.resolve(spec)?;
+        let pronunciations = said
+            .into_iter()
+            .map(|phones| {
+                let embedding = Embedding::new(self.text.embed(&phones)?).ok_or_else(|| broken_tower(&spec.name))?;
+                Ok(Pronunciation { phones, embedding, frames: None })
+            })
+            .collect::<Result<_, EnrolError>>()?;
+        Ok(Keyword { name: spec.name.clone(), pronunciations, threshold: None })
+    }
+
+    /// A keyword from recordings (mono, 16 kHz), alone or blended with the typed text of the same name.
+    ///
+    /// Silence at both ends is trimmed. The anchor is the mean of the examples, with the text
+    /// `norm(lambda * text + (1 - lambda) * mean)`, `lambda = 2 / (2 + n)` (design/EVIDENCE.md, 8).
+    ///
+    /// # Errors
+    /// [`EnrolError::NoSpeech`] names the recording in which nothing is said.
+    pub fn examples(&mut self, name: &str, recordings: &[Vec<f32>], typed: Option<&Keyword>) -> Result<Enrolled, EnrolError> {
+        if recordings.is_empty() {
+            return Err(EnrolError::NoExamples(name.into()));
+        }
+        let mut spoken = Vec::new();
+        for (i, samples) in recordings.iter().enumerate() {
+            let refuse = |reason: String| EnrolError::NoSpeech { name: name.into(), number: i + 1, reason };
+            spoken.push(self.spoken(samples, refuse)?);
+        }
+        let mean = Embedding::blend(spoken.iter().map(|s| (1.0, &s.embedding))).ok_or_else(|| broken_tower(name))?;
+        let mut warnings = Vec::new();
+        let count = spoken.len() as f32;
+        let lengths = spoken.iter().map(|s| s.frames);
+        let shortest = lengths.clone().fold(f32::INFINITY, f32::min);
+        let longest = lengths.fold(0.0, f32::max);
+        let frames = Some((shortest * 0.7, longest * 1.45));
+        let mut pronunciations = Vec::new();
+        if let Some(typed) = typed {
+            let lambda = 2.0 / (2.0 + count);
+            for p in &typed.pronunciations {
+                let parts = [(lambda, &p.embedding), (1.0 - lambda, &mean)];
+                let embedding = Embedding::blend(parts).ok_or_else(|| broken_tower(name))?;
+                pronunciations.push(Pronunciation { phones: p.phones.clone(), embedding, frames: p.frames });
+            }
+            for (i, s) in spoken.iter().enumerate() {
+                let best = typed.pronunciations.iter().map(|p| p.embedding.cosine(&s.embedding)).fold(-1.0, f32::max);
+                if best < MISMATCH {
+                    warnings.push(format!("example {} of `{name}` does not sound like the typed text (cosine {best:.2})", i + 1));
+                }
+            }
+        } else {
+            // Without a text, each example brings the phones that were heard in it.
+            let mut heard: Vec<Vec<Phone>> = spoken.iter().map(|s| s.phones.clone()).collect();
+            heard.sort();
+            heard.dedup();
+            let anchors = heard.into_iter().take(4);
+            pronunciations.extend(anchors.map(|phones| Pronunciation { phones, embedding: mean.clone(), frames }));
+        }
+        for (i, s) in spoken.iter().enumerate() {
+            let others: Vec<f32> =
+                spoken.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, o)| s.embedding.cosine(&o.embedding)).collect();
+            if !others.is_empty() && others.iter().all(|c| *c < MISMATCH) {
+                warnings.push(format!("example {} of `{name}` does not sound like the other examples", i + 1));
+            }
+        }
+        let keyword = Keyword { name: name.into(), pronunciations, threshold: typed.and_then(|t| t.threshold) };
+        Ok(Enrolled { keyword, warnings })
+    }
+
+    /// Finds and embeds what is said in a recording.
+    fn spoken(&mut self, samples: &[f32], refuse: impl Fn(String) -> EnrolError) -> Result<Spoken, EnrolError> {
+        let rate = self.frontend.sample_rate as usize;
+        if samples.len() < rate / 5 {
+            return Err(refuse(format!("it lasts {:.2} s", samples.len() as f32 / rate as f32)));
+        }
+        let spec: EncoderSpec = self.encoder.spec().clone();
+        let frame = self.frontend.hop as usize * spec.stride;
+        let (from, to) = trim(samples, frame).ok_or_else(|| refuse("nothing in it is louder than the rest".into()))?;
+        // Some context on both sides, and silence for the look-ahead behind.
+        let context = rate * 3 / 10;
+        let start = (from * frame).saturating_sub(context) / frame;
+        let mut audio = samples[start * frame..(to * frame + context).min(samples.len())].to_vec();
+        audio.resize((to - start + spec.delay_frames + 2) * frame + self.frontend.window as usize, 0.0);
+        let mut features = log_mel(&self.frontend, &audio)?;
+        features.truncate(features.len() / (spec.mels * spec.stride) * spec.mels * spec.stride);
+        let mut out = EncoderOutput::default();
+        self.encoder.reset();
+        self.encoder.encode(&features, &mut out)?;
+        let aligned = |i: usize| i + spec.delay_frames;
+        let (from, to) = (from - start, (to - start).min(out.frames.saturating_sub(spec.delay_frames)));
+        let phones = greedy(&out.phones[aligned(from) * spec.classes..aligned(to) * spec.classes], spec.classes);
+        if phones.len() < 2 {
+            return Err(refuse("no speech is heard in it".into()));
+        }
+        let count = to - from;
+        let mut weights = vec![0.0; spec.parts * count];
+        pool_weights(0.0, count as f32, spec.parts, count, &mut weights);
+        let width = spec.proj_dim();
+        let pooled: Vec<f32> = (0..width)
+            .map(|c| {
+                let row = &weights[c / spec.part_dim * count..][..count];
+                row.iter().enumerate().map(|(t, w)| w * out.proj[aligned(from + t) * width + c]).sum()
+            })
+            .collect();
+        let mut embedding = vec![0.0; WindowEmbedder::dim(&self.head)];
+        self.head.embed(&pooled, &mut embedding)?;
+        let embedding = Embedding::new(embedding).ok_or_else(|| refuse("it cannot be embedded".into()))?;
+        Ok(Spoken { embedding, phones, frames: count as f32 })
+    }
+}
+
+fn broken_tower(name: &str) -> EnrolError {
+    EnrolError::Model(ModelError::Mismatch {
+        field: "embedding".into(),
+        got: format!("no direction for `{name}`"),
+        expected: "a unit vector".into(),
+    })
+}
+
+/// First and one past the last frame that is speech by its energy: at least 15 dB over the quiet frames or within 25 dB of the loud
+/// ones, whichever is less strict, in runs of two frames or more. `None` where nothing stands out.
+fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
+    let level: Vec<f32> =
+        samples.chunks_exact(frame).map(|f| 10.0 * (f.iter().map(|s| s * s).sum::<f32>() / frame as f32 + 1e-10).log10()).collect();
+    let mut sorted = level.clone();
+    sorted.sort_by(f32::total_cmp);
+    let quiet = *sorted.get(sorted.len() / 10)?;
+    let loud = *sorted.get(sorted.len().saturating_sub(1 + sorted.len() / 20))?;
+    if loud < -60.0 {
+        return None;
+    }
+    let limit = (loud - 25.0).max(quiet + (loud - quiet) * 0.35).min(loud);
+    let over = |i: usize| level[i] >= limit && (level.get(i + 1).is_some_and(|l| *l >= limit) || i > 0 && level[i - 1] >= limit);
+    let first = (0..level.len()).find(|&i| over(i))?;
+    let last = (0..level.len()).rev().find(|&i| over(i))?;
+    (last + 1 - first >= 4).then_some((first, last + 1))
+}
+
+/// Best class a frame, repeats and blanks dropped.
+fn greedy(log_posteriors: &[f32], classes: usize) -> Vec<Phone> {
+    let mut last = BLANK;
+    let mut out = Vec::new();
+    for row in log_posteriors.chunks_exact(classes) {
+        let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(BLANK);
+        if best != last {
+            out.extend(Phone::from_id(best));
+        }
+        last = best;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trim_finds_the_loud_middle() {
+        let mut samples = vec![0.001; 480 * 30];
+        for (i, s) in samples[480 * 10..480 * 20].iter_mut().enumerate() {
+            *s = (i as f32 * 0.2).sin() * 0.3;
+        }
+        assert_eq!(trim(&samples, 480), Some((10, 20)));
+        assert_eq!(trim(&vec![0.0; 480 * 30], 480), None);
+    }
+
+    #[test]
+    fn greedy_drops_repeats_and_blanks() {
+        let mut rows = Vec::new();
+        for best in [0, 5, 5, 0, 5, 7, 7] {
+            let mut row = vec![-9.0; 40];
+            row[best] = 0.0;
+            rows.extend(row);
+        }
+        let ids: Vec<usize> = greedy(&rows, 40).iter().map(|p| p.id()).collect();
+        assert_eq!(ids, [5, 5, 7]);
+    }
+}
