@@ -1,6 +1,7 @@
 //! Trains both towers of kws-live (arXiv 2512.14115) and exports them to ONNX.
 
 pub mod data;
+pub mod eval;
 pub mod export;
 pub mod fit;
 pub mod loss;
