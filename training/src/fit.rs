@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::frontend::FrontendConfig;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
+use crate::checkpoint;
 use crate::data::prepare::corpus_folders;
 use crate::data::{AugmentConfig, BatchConfig, Batcher, Cache, Corpus, Loader, Shape};
 use crate::model::{LossConfig, StreamModel, Terms};
@@ -148,13 +149,13 @@ pub fn fit(
     let model = StreamModel::new(device, &config.stream, &config.text);
     let trainable = model.vars.variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
     let mut optimizer = AdamW::new(trainable, config.optim.clone());
-    let checkpoint = args.out.join(CHECKPOINT);
+    let newest = args.out.join(CHECKPOINT);
     let mut first = 0;
-    if checkpoint.exists() {
-        first = load(&checkpoint, &model, Some(&mut optimizer))?;
-        log::info!("resuming {} at step {first}", checkpoint.display());
+    if newest.exists() {
+        first = checkpoint::load(&newest, &model.vars, Some(&mut optimizer))?;
+        log::info!("resuming {} at step {first}", newest.display());
     } else if let Some(init) = &args.init {
-        load(init, &model, None)?;
+        checkpoint::load(init, &model.vars, None)?;
         log::info!("weights from {}", init.display());
     }
     let last = args.until.unwrap_or(config.steps).min(config.steps);
@@ -199,50 +200,11 @@ pub fn fit(
         }
         bar.inc(1);
         if (step + 1) % config.checkpoint_every == 0 || step + 1 == last {
-            save(&checkpoint, &model, &optimizer, step + 1)?;
+            checkpoint::save(&newest, &model.vars, &optimizer, step + 1)?;
         }
     }
     bar.finish();
     Ok(())
-}
-
-/// Writes all variables, the optimizer's state and the step, replacing the file only when it is whole.
-fn save(path: &Path, model: &StreamModel, optimizer: &AdamW, step: u64) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor)> = model.vars.variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
-    tensors.extend(optimizer.state());
-    tensors.push(("step".into(), Tensor::from_slice(&[step as i64])));
-    let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(n, t)| (n, t.to_device(Device::Cpu))).collect();
-    let partial = path.with_extension("partial");
-    Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    fs::rename(&partial, path)?;
-    Ok(())
-}
-
-/// Reads a checkpoint into the model and, where given, the optimizer; returns the step it was written at.
-///
-/// # Errors
-/// If the file is not a checkpoint of this model.
-pub fn load(path: &Path, model: &StreamModel, optimizer: Option<&mut AdamW>) -> Result<u64> {
-    let tensors = Tensor::read_safetensors(path).with_context(|| format!("{} is no checkpoint", path.display()))?;
-    let find = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
-    tch::no_grad(|| -> Result<()> {
-        for (name, mut value) in model.vars.variables() {
-            let saved = find(&name).with_context(|| format!("{} lacks `{name}`", path.display()))?;
-            ensure!(
-                saved.size() == value.size(),
-                "`{name}` is {:?} in {}, not {:?}",
-                saved.size(),
-                path.display(),
-                value.size()
-            );
-            value.copy_(&saved);
-        }
-        if let Some(optimizer) = optimizer {
-            optimizer.restore(find)?;
-        }
-        Ok(())
-    })?;
-    Ok(find("step").map_or(0, |s| s.to_kind(Kind::Int64).int64_value(&[0]) as u64))
 }
 
 /// Means over 20 steps, as CSV.
