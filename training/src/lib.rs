@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod eval;
 pub mod export;
 pub mod fit;
 pub mod g2p;

@@ -1,0 +1,117 @@
+//! Figures of merit. Scores are compared with `>=`; equal scores are never told apart.
+
+/// Equal error rate, 0 to 1: where as many positives are missed as negatives are let through, in shares.
+///
+/// The two rates are step functions of the threshold; between the two thresholds around their crossing both are taken
+/// to be linear. `NaN` if either list is empty.
+pub fn eer(positives: &[f32], negatives: &[f32]) -> f64 {
+    if positives.is_empty() || negatives.is_empty() {
+        return f64::NAN;
+    }
+    let mut all: Vec<(f32, bool)> = positives.iter().map(|&s| (s, true)).collect();
+    all.extend(negatives.iter().map(|&s| (s, false)));
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut miss, mut accept) = (1.0, 0.0);
+    let (mut hits, mut alarms) = (0, 0);
+    for group in all.chunk_by(|a, b| a.0 == b.0) {
+        let right = group.iter().filter(|(_, p)| *p).count();
+        hits += right;
+        alarms += group.len() - right;
+        let next = (1.0 - hits as f64 / positives.len() as f64, alarms as f64 / negatives.len() as f64);
+        if next.1 >= next.0 {
+            // miss + t (next.0 - miss) = accept + t (next.1 - accept)
+            let gap = miss - accept;
+            let t = gap / (gap + next.1 - next.0);
+            return miss + t * (next.0 - miss);
+        }
+        (miss, accept) = next;
+    }
+    miss
+}
+
+/// Average precision, 0 to 1: the sum over falling thresholds of precision times the recall gained.
+///
+/// Pairs with equal scores come in together. Sorts `scored` by falling score. `NaN` without a positive.
+pub fn average_precision(scored: &mut [(f32, bool)]) -> f64 {
+    scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    let positives = scored.iter().filter(|(_, p)| *p).count();
+    if positives == 0 {
+        return f64::NAN;
+    }
+    let (mut seen, mut hits, mut sum) = (0_usize, 0_usize, 0.0);
+    for group in scored.chunk_by(|a, b| a.0 == b.0) {
+        let right = group.iter().filter(|(_, p)| *p).count();
+        seen += group.len();
+        hits += right;
+        sum += right as f64 * hits as f64 / seen as f64;
+    }
+    sum / positives as f64
+}
+
+/// Points `(false alarms an hour, miss rate)` of a detection error trade-off curve, by falling threshold.
+///
+/// `positives`: highest score reached at each place where the keyword is said (anything below every threshold, such as
+/// 0 or minus infinity, where it was never noticed); `alarms`: score of every event elsewhere; `hours`: audio in which
+/// the alarms were counted. The first point is a threshold above everything.
+pub fn det_points(positives: &[f32], alarms: &[f32], hours: f64) -> Vec<(f64, f64)> {
+    let mut all: Vec<(f32, bool)> = positives.iter().map(|&s| (s, true)).collect();
+    all.extend(alarms.iter().map(|&s| (s, false)));
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut out = vec![(0.0, 1.0)];
+    let (mut hits, mut wrong) = (0_usize, 0_usize);
+    for group in all.chunk_by(|a, b| a.0 == b.0) {
+        let right = group.iter().filter(|(_, p)| *p).count();
+        hits += right;
+        wrong += group.len() - right;
+        out.push((wrong as f64 / hours, 1.0 - hits as f64 / positives.len().max(1) as f64));
+    }
+    out
+}
+
+/// Lowest miss rate at no more than `fa_per_hour`, 0 to 1, from [`det_points`].
+pub fn miss_at(points: &[(f64, f64)], fa_per_hour: f64) -> f64 {
+    points.iter().filter(|(fa, _)| *fa <= fa_per_hour).map(|(_, miss)| *miss).fold(1.0, f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-9, "{got}, by hand {want}");
+    }
+
+    #[test]
+    fn eer_by_hand() {
+        near(eer(&[0.9, 0.8], &[0.1, 0.2]), 0.0);
+        // Threshold 0.6: one of four missed, one of four let through.
+        near(eer(&[0.9, 0.8, 0.7, 0.3], &[0.6, 0.2, 0.1, 0.0]), 0.25);
+        // Everything upside down: every threshold errs; they cross at 1.
+        near(eer(&[0.1], &[0.9]), 1.0);
+        // No information: one score for all.
+        near(eer(&[0.5, 0.5], &[0.5, 0.5, 0.5]), 0.5);
+        assert!(eer(&[], &[0.1]).is_nan());
+    }
+
+    #[test]
+    fn average_precision_by_hand() {
+        near(average_precision(&mut [(0.1, false), (0.9, true), (0.8, true)]), 1.0);
+        // Positives at ranks 1 and 3: (1/1 + 2/3) / 2.
+        near(average_precision(&mut [(0.9, true), (0.8, false), (0.7, true), (0.6, false)]), 5.0 / 6.0);
+        // All alike: the share of positives.
+        near(average_precision(&mut [(0.5, true), (0.5, false), (0.5, false), (0.5, false)]), 0.25);
+        assert!(average_precision(&mut [(0.5, false)]).is_nan());
+    }
+
+    #[test]
+    fn det_points_by_hand() {
+        let points = det_points(&[0.9, 0.5, f32::NEG_INFINITY], &[0.7, 0.3], 0.5);
+        let want = [(0.0, 1.0), (0.0, 2.0 / 3.0), (2.0, 2.0 / 3.0), (2.0, 1.0 / 3.0), (4.0, 1.0 / 3.0), (4.0, 0.0)];
+        for (got, want) in points.iter().zip(want) {
+            near(got.0, want.0);
+            near(got.1, want.1);
+        }
+        near(miss_at(&points, 1.0), 2.0 / 3.0);
+        near(miss_at(&points, 2.0), 1.0 / 3.0);
+    }
+}
