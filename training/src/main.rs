@@ -1,7 +1,7 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::{data::prepare, export, fit, g2p, synth};
+use kws_train::{align, data::prepare, export, fit, g2p, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -20,6 +20,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Train the grapheme-to-phoneme model on a dictionary, score it on held-out words, export it.
     G2p(g2p::G2pArgs),
+    /// Give a transcribed corpus word times, with our own encoder.
+    Align(align::AlignArgs),
     /// Make a corpus of synthetic speech with the synthesisers on PATH.
     Synth(synth::SynthArgs),
 }
@@ -31,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fit(args) => fit::run(&args),
         Command::Export(args) => export::run(&args),
         Command::G2p(args) => g2p::run(&args),
+        Command::Align(args) => align::run(&args),
         Command::Synth(args) => synth::run(&args),
     }
 }

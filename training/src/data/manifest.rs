@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use kws_live::text::{Phone, parse_phones};
 use serde::{Deserialize, Serialize};
 
+use super::librispeech::published;
+
 /// One line of a manifest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Entry {
@@ -93,12 +95,19 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads `folder/manifest.jsonl`.
+    /// Reads `folder/manifest.jsonl`, or a folder of LibriSpeech as published, which has none.
     ///
     /// # Errors
     /// Names the file and line that cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
+        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
         let path = folder.join("manifest.jsonl");
+        if !path.exists() && folder.is_dir() {
+            let entries = published(folder)?;
+            if !entries.is_empty() {
+                return Ok(Self { name, folder: folder.to_owned(), entries });
+            }
+        }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let entries = text
             .lines()
@@ -108,7 +117,6 @@ impl Corpus {
                 serde_json::from_str(line).with_context(|| format!("{}:{}: not a manifest line", path.display(), i + 1))
             })
             .collect::<Result<Vec<Entry>>>()?;
-        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
         Ok(Self { name, folder: folder.to_owned(), entries })
     }
     /// Writes a manifest, whole or not at all.
