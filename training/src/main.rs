@@ -1,7 +1,8 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::{align, data::prepare, export, fit, g2p, synth};
+use kws_train::eval::{calibrate, keywords};
+use kws_train::{align, data::prepare, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -24,6 +25,19 @@ enum Command {
     Align(align::AlignArgs),
     /// Make a corpus of synthetic speech with the synthesisers on PATH.
     Synth(synth::SynthArgs),
+    /// Pack CMUdict for a bundle.
+    Lexicon(lexicon::LexiconArgs),
+    /// Fit fusion and threshold of a bundle on development recordings.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Score a model.
+    #[command(subcommand)]
+    Eval(Eval),
+}
+
+#[derive(Subcommand)]
+enum Eval {
+    /// The runtime spotter over recordings: EER, accuracy, misses at false alarms an hour.
+    Keywords(keywords::KeywordsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -35,5 +49,8 @@ fn main() -> anyhow::Result<()> {
         Command::G2p(args) => g2p::run(&args),
         Command::Align(args) => align::run(&args),
         Command::Synth(args) => synth::run(&args),
+        Command::Lexicon(args) => lexicon::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Eval(Eval::Keywords(args)) => keywords::run(&args),
     }
 }

@@ -45,7 +45,7 @@ pub struct AlignArgs {
     #[arg(long)]
     pub g2p: Option<PathBuf>,
     /// Recordings whose mean log-likelihood ratio a phone is lower keep no word times.
-    #[arg(long, default_value_t = -1.5, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = -2.0, allow_negative_numbers = true)]
     pub min_score: f32,
     /// Nats that a blank costs in the search, so that phones are as long as they sound.
     #[arg(long, default_value_t = 1.0)]

@@ -20,7 +20,7 @@ pub enum Engine {
 
 const FLITE: [&str; 4] = ["slt", "rms", "awb", "kal16"];
 const PICO: [&str; 2] = ["en-US", "en-GB"];
-const ACCENTS: [&str; 6] = ["en-us", "en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-029"];
+const ACCENTS: [&str; 5] = ["en-us", "en-us", "en-us-nyc", "en-gb", "en-gb-scotland"];
 const VARIANTS: [&str; 20] = [
     "m1", "m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "f5", "Andy", "Annie", "Gene", "Mike", "linda",
     "steph", "john", "paul",
