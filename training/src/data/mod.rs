@@ -4,6 +4,7 @@ mod augment;
 mod batch;
 mod cache;
 mod crop;
+mod librispeech;
 mod manifest;
 mod mutate;
 pub mod prepare;
