@@ -1,0 +1,53 @@
+//! Checkpoints: weights, the optimizer's state and the step in one file.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tch::{Device, Kind, Tensor};
+
+use crate::model::Variables;
+use crate::optim::AdamW;
+
+/// Name of the newest checkpoint in a run's folder.
+pub const CHECKPOINT: &str = "last.safetensors";
+
+/// Writes all variables, the optimizer's state and the step, replacing the file only when it is whole.
+pub(super) fn save(path: &Path, model: &impl Variables, optimizer: &AdamW, step: u64) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> =
+        model.vars().variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
+    tensors.extend(optimizer.state());
+    tensors.push(("step".into(), Tensor::from_slice(&[step as i64])));
+    let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(n, t)| (n, t.to_device(Device::Cpu))).collect();
+    let partial = path.with_extension("partial");
+    Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    fs::rename(&partial, path)?;
+    Ok(())
+}
+
+/// Reads a checkpoint into the model and, where given, the optimizer; returns the step it was written at.
+///
+/// # Errors
+/// If the file is not a checkpoint of this model.
+pub fn load(path: &Path, model: &impl Variables, optimizer: Option<&mut AdamW>) -> Result<u64> {
+    let tensors = Tensor::read_safetensors(path).with_context(|| format!("{} is no checkpoint", path.display()))?;
+    let find = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
+    tch::no_grad(|| -> Result<()> {
+        for (name, mut value) in model.vars().variables() {
+            let saved = find(&name).with_context(|| format!("{} lacks `{name}`", path.display()))?;
+            ensure!(
+                saved.size() == value.size(),
+                "`{name}` is {:?} in {}, not {:?}",
+                saved.size(),
+                path.display(),
+                value.size()
+            );
+            value.copy_(&saved);
+        }
+        if let Some(optimizer) = optimizer {
+            optimizer.restore(find)?;
+        }
+        Ok(())
+    })?;
+    Ok(find("step").map_or(0, |s| s.to_kind(Kind::Int64).int64_value(&[0]) as u64))
+}
