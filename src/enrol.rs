@@ -107,7 +107,12 @@ impl Enroller {
     ///
     /// # Errors
     /// [`EnrolError::NoSpeech`] names the recording in which nothing is said.
-    pub fn examples(&mut self, name: &str, recordings: &[Vec<f32>], typed: Option<&Keyword>) -> Result<Enrolled, EnrolError> {
+    pub fn examples(
+        &mut self,
+        name: &str,
+        recordings: &[Vec<f32>],
+        typed: Option<&Keyword>,
+    ) -> Result<Enrolled, EnrolError> {
         if recordings.is_empty() {
             return Err(EnrolError::NoExamples(name.into()));
         }
@@ -134,7 +139,10 @@ impl Enroller {
             for (i, s) in spoken.iter().enumerate() {
                 let best = typed.pronunciations.iter().map(|p| p.embedding.cosine(&s.embedding)).fold(-1.0, f32::max);
                 if best < MISMATCH {
-                    warnings.push(format!("example {} of `{name}` does not sound like the typed text (cosine {best:.2})", i + 1));
+                    warnings.push(format!(
+                        "example {} of `{name}` does not sound like the typed text (cosine {best:.2})",
+                        i + 1
+                    ));
                 }
             }
         } else {
@@ -146,8 +154,12 @@ impl Enroller {
             pronunciations.extend(anchors.map(|phones| Pronunciation { phones, embedding: mean.clone(), frames }));
         }
         for (i, s) in spoken.iter().enumerate() {
-            let others: Vec<f32> =
-                spoken.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, o)| s.embedding.cosine(&o.embedding)).collect();
+            let others: Vec<f32> = spoken
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| *j != i)
+                .map(|(_, o)| s.embedding.cosine(&o.embedding))
+                .collect();
             if !others.is_empty() && others.iter().all(|c| *c < MISMATCH) {
                 warnings.push(format!("example {} of `{name}` does not sound like the other examples", i + 1));
             }
@@ -209,8 +221,10 @@ fn broken_tower(name: &str) -> EnrolError {
 /// First and one past the last frame that is speech by its energy: at least 15 dB over the quiet frames or within 25 dB of the loud
 /// ones, whichever is less strict, in runs of two frames or more. `None` where nothing stands out.
 fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
-    let level: Vec<f32> =
-        samples.chunks_exact(frame).map(|f| 10.0 * (f.iter().map(|s| s * s).sum::<f32>() / frame as f32 + 1e-10).log10()).collect();
+    let level: Vec<f32> = samples
+        .chunks_exact(frame)
+        .map(|f| 10.0 * (f.iter().map(|s| s * s).sum::<f32>() / frame as f32 + 1e-10).log10())
+        .collect();
     let mut sorted = level.clone();
     sorted.sort_by(f32::total_cmp);
     let quiet = *sorted.get(sorted.len() / 10)?;
@@ -219,7 +233,9 @@ fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
         return None;
     }
     let limit = (loud - 25.0).max(quiet + (loud - quiet) * 0.35).min(loud);
-    let over = |i: usize| level[i] >= limit && (level.get(i + 1).is_some_and(|l| *l >= limit) || i > 0 && level[i - 1] >= limit);
+    let over = |i: usize| {
+        level[i] >= limit && (level.get(i + 1).is_some_and(|l| *l >= limit) || i > 0 && level[i - 1] >= limit)
+    };
     let first = (0..level.len()).find(|&i| over(i))?;
     let last = (0..level.len()).rev().find(|&i| over(i))?;
     (last + 1 - first >= 4).then_some((first, last + 1))

@@ -2,7 +2,7 @@
 
 pub mod audio;
 pub mod detect;
-
+pub mod enrol;
 pub mod frontend;
 pub mod model;
 pub mod spotter;

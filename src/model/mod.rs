@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use bundle::{Bundle, FILES, sha256};
+pub(crate) use encoder::log_softmax;
 pub use encoder::{Encoder, EncoderOutput, EncoderSpec, StreamEncoder};
 pub use heads::{TextEncoder, WindowHead};
 pub use manifest::{EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection};

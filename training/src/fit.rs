@@ -1,6 +1,5 @@
 //! `kws-train fit`: the training loop, with checkpoints that a run can be resumed from to the bit.
 
-mod checkpoint;
 mod metrics;
 mod run;
 
@@ -19,7 +18,8 @@ use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
 use crate::net::{JmclConfig, StreamConfig, TextConfig};
 use crate::optim::OptimConfig;
 
-pub use checkpoint::{CHECKPOINT, load};
+/// Name of the newest checkpoint in a run's folder.
+pub const CHECKPOINT: &str = "last.safetensors";
 
 /// Which model a run trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

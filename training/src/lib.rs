@@ -1,9 +1,11 @@
 //! Trains both towers of kws-live (arXiv 2512.14115) and exports them to ONNX.
 
+pub mod checkpoint;
 pub mod data;
 pub mod eval;
 pub mod export;
 pub mod fit;
+pub mod g2p;
 pub mod loss;
 pub mod model;
 pub mod net;

@@ -1,7 +1,7 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::{data::prepare, export, fit};
+use kws_train::{data::prepare, export, fit, g2p};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -18,6 +18,8 @@ enum Command {
     Fit(fit::FitArgs),
     /// Write a bundle from a run's newest checkpoint, and prove that it computes the same.
     Export(export::ExportArgs),
+    /// Train the grapheme-to-phoneme model on a dictionary, score it on held-out words, export it.
+    G2p(g2p::G2pArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -26,5 +28,6 @@ fn main() -> anyhow::Result<()> {
         Command::Prepare(args) => prepare::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::G2p(args) => g2p::run(&args),
     }
 }

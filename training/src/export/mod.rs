@@ -16,10 +16,11 @@ use kws_live::text::{CLASSES, SYMBOLS};
 use tch::Device;
 
 pub use graph::{Dim, GraphBuilder, OPSET};
-pub use parity::{Check, TOLERANCE, check};
+pub use parity::{Check, TOLERANCE, check, difference};
 pub use weights::Weights;
 
-use crate::fit::{CHECKPOINT, FitConfig, load};
+use crate::checkpoint::load;
+use crate::fit::{CHECKPOINT, FitConfig};
 use crate::model::StreamModel;
 use crate::net::StreamConfig;
 
@@ -45,7 +46,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let config = FitConfig::read(&args.run.join("config.toml"))?;
     let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
     let checkpoint = args.run.join(CHECKPOINT);
-    let step = load(&checkpoint, &model, None)?;
+    let step = load(&checkpoint, &model.vars, None)?;
     let checks = write(&model, &config, &args.out, &args.name, step)?;
     for check in checks {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);

@@ -22,7 +22,8 @@ pub struct Check {
     pub difference: f32,
 }
 
-fn difference(a: &[f32], b: &[f32]) -> f32 {
+/// Largest absolute difference; infinite where lengths differ or a value is not a number.
+pub fn difference(a: &[f32], b: &[f32]) -> f32 {
     if a.len() != b.len() {
         return f32::INFINITY;
     }

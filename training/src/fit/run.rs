@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Tensor, nn::VarStore};
 
-use super::checkpoint::{CHECKPOINT, load, save};
 use super::metrics::Metrics;
-use super::{FitArgs, FitConfig};
+use super::{CHECKPOINT, FitArgs, FitConfig};
+use crate::checkpoint::{load, save};
 use crate::data::{Batch, BatchSource, Loader, WordBatch};
 use crate::loss::{Objective, ObjectiveConfig};
 use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
@@ -89,12 +89,12 @@ impl Trainee for JmclTrainee<'_> {
 /// Step a run goes on from, after its weights and its optimizer have been read.
 fn start(trainee: &impl Trainee, optimizer: &mut AdamW, checkpoint: &Path, init: Option<&Path>) -> Result<u64> {
     if checkpoint.exists() {
-        let first = load(checkpoint, trainee, Some(optimizer))?;
+        let first = load(checkpoint, trainee.vars(), Some(optimizer))?;
         log::info!("resuming {} at step {first}", checkpoint.display());
         return Ok(first);
     }
     if let Some(init) = init {
-        load(init, trainee, None)?;
+        load(init, trainee.vars(), None)?;
         log::info!("weights from {}", init.display());
     }
     Ok(0)
@@ -138,7 +138,7 @@ pub(super) fn train<T: Trainee, S: BatchSource<Batch = T::Batch>>(
         }
         bar.inc(1);
         if (step + 1) % config.checkpoint_every == 0 || step + 1 == last {
-            save(&checkpoint, trainee, &optimizer, step + 1)?;
+            save(&checkpoint, trainee.vars(), &optimizer, step + 1)?;
         }
     }
     bar.finish();

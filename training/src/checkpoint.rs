@@ -1,21 +1,20 @@
-//! Checkpoints: weights, the optimizer's state and the step in one file.
+//! Checkpoints: all variables, the optimizer's state and the step in one safetensors file.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::Variables;
 use crate::optim::AdamW;
 
-/// Name of the newest checkpoint in a run's folder.
-pub const CHECKPOINT: &str = "last.safetensors";
-
-/// Writes all variables, the optimizer's state and the step, replacing the file only when it is whole.
-pub(super) fn save(path: &Path, model: &impl Variables, optimizer: &AdamW, step: u64) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor)> =
-        model.vars().variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
+/// Writes a checkpoint, replacing the file only when the new one is whole.
+///
+/// # Errors
+/// If the folder cannot be written.
+pub fn save(path: &Path, vars: &VarStore, optimizer: &AdamW, step: u64) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> = vars.variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
     tensors.extend(optimizer.state());
     tensors.push(("step".into(), Tensor::from_slice(&[step as i64])));
     let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(n, t)| (n, t.to_device(Device::Cpu))).collect();
@@ -25,15 +24,15 @@ pub(super) fn save(path: &Path, model: &impl Variables, optimizer: &AdamW, step:
     Ok(())
 }
 
-/// Reads a checkpoint into the model and, where given, the optimizer; returns the step it was written at.
+/// Reads a checkpoint into variables and, where given, the optimizer; returns the step it was written at.
 ///
 /// # Errors
 /// If the file is not a checkpoint of this model.
-pub fn load(path: &Path, model: &impl Variables, optimizer: Option<&mut AdamW>) -> Result<u64> {
+pub fn load(path: &Path, vars: &VarStore, optimizer: Option<&mut AdamW>) -> Result<u64> {
     let tensors = Tensor::read_safetensors(path).with_context(|| format!("{} is no checkpoint", path.display()))?;
     let find = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
     tch::no_grad(|| -> Result<()> {
-        for (name, mut value) in model.vars().variables() {
+        for (name, mut value) in vars.variables() {
             let saved = find(&name).with_context(|| format!("{} lacks `{name}`", path.display()))?;
             ensure!(
                 saved.size() == value.size(),

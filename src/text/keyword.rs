@@ -1,0 +1,110 @@
+//! What a person types: a list of keywords, some with their phones.
+
+use super::{Phone, TextError, parse_phones};
+
+/// A keyword as typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeywordSpec {
+    /// Its text, spaces made single.
+    pub name: String,
+    /// Pronunciations given with it; none to derive them from the text.
+    pub phones: Vec<Vec<Phone>>,
+}
+
+impl KeywordSpec {
+    /// A keyword to be pronounced as it is written.
+    pub fn new(text: &str) -> Self {
+        Self { name: text.split_whitespace().collect::<Vec<_>>().join(" "), phones: Vec::new() }
+    }
+
+    /// Whether both stand for one keyword: case does not count.
+    fn same(&self, other: &Self) -> bool {
+        self.name.to_lowercase() == other.name.to_lowercase()
+    }
+}
+
+/// Reads a list such as `hello, smart mirror, siobhan=[SH AH V AO N]`.
+///
+/// Commas part keywords; `NAME=[PHONES]` gives ARPAbet. A keyword that is named again is merged into the first of its
+/// name, and all pronunciations given for it count.
+///
+/// # Errors
+/// [`TextError::Empty`] for a list without a keyword or with an empty place, [`TextError::Brackets`],
+/// [`TextError::UnknownPhone`].
+pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
+    let mut out: Vec<KeywordSpec> = Vec::new();
+    for item in split(list)? {
+        let (text, phones) = match item.split_once('=') {
+            Some((name, given)) if given.trim_start().starts_with('[') => (name, Some(given.trim())),
+            _ => (item, None),
+        };
+        let mut spec = KeywordSpec::new(text);
+        if spec.name.is_empty() {
+            return Err(TextError::Empty);
+        }
+        if let Some(given) = phones {
+            let inner = given.strip_prefix('[').and_then(|g| g.strip_suffix(']'));
+            let phones = parse_phones(inner.ok_or_else(|| TextError::Brackets(item.trim().into()))?)?;
+            if phones.is_empty() {
+                return Err(TextError::Brackets(item.trim().into()));
+            }
+            spec.phones.push(phones);
+        }
+        match out.iter_mut().find(|s| s.same(&spec)) {
+            Some(first) => first.phones.extend(spec.phones),
+            None => out.push(spec),
+        }
+    }
+    for spec in &mut out {
+        spec.phones.sort();
+        spec.phones.dedup();
+    }
+    if out.is_empty() { Err(TextError::Empty) } else { Ok(out) }
+}
+
+/// Splits at commas outside brackets; an empty item behind the last comma is dropped.
+fn split(list: &str) -> Result<Vec<&str>, TextError> {
+    let mut items = Vec::new();
+    let (mut inside, mut from) = (false, 0);
+    for (i, c) in list.char_indices() {
+        match c {
+            '[' if !inside => inside = true,
+            ']' if inside => inside = false,
+            '[' | ']' => return Err(TextError::Brackets(list.trim().into())),
+            ',' if !inside => {
+                items.push(&list[from..i]);
+                from = i + 1;
+            }
+            _ => {}
+        }
+    }
+    if inside {
+        return Err(TextError::Brackets(list.trim().into()));
+    }
+    if items.is_empty() || !list[from..].trim().is_empty() {
+        items.push(&list[from..]);
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_with_phones_and_doubles() {
+        let specs = parse_keywords(" hello,  smart   mirror ,siobhan=[SH AH V AO N],Hello,").expect("a good list");
+        let names: Vec<&str> = specs.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["hello", "smart mirror", "siobhan"]);
+        assert_eq!(specs[2].phones, [parse_phones("SH AH V AO N").expect("ARPAbet")]);
+        let twice = parse_keywords("tomato=[T AH M EY T OW],tomato=[T AH M AA T OW]").expect("two ways");
+        assert_eq!((twice.len(), twice[0].phones.len()), (1, 2));
+    }
+
+    #[test]
+    fn broken_lists_are_refused() {
+        for list in ["", " , ", "hello,,stop", "a=[HH", "a=[]", "a=[XX]", "a]", "=[HH AH]"] {
+            assert!(parse_keywords(list).is_err(), "{list}");
+        }
+    }
+}
