@@ -5,5 +5,6 @@ pub mod detect;
 pub mod enrol;
 pub mod frontend;
 pub mod model;
+pub mod segment;
 pub mod spotter;
 pub mod text;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use kws_live::frontend::{FrontendConfig, LogMel};
 use kws_live::text::Phone;
+use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::{IteratorRandom, SliceRandom};
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentConfig, Augmenter};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use kws_live::detect::ScorerConfig;
-use kws_live::model::{Backend, BackendChoice, Bundle, Manifest, TowersSection};
+use kws_live::model::{Backend, BackendChoice, Bundle, TowersSection};
 use kws_live::text::Phone;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -5,11 +5,7 @@ mod parts;
 mod stream;
 mod text;
 
-<<<<<<< HEAD
 pub use jmcl::{JmclConfig, JmclNet};
-pub use parts::{BatchNorm, Mode};
-=======
 pub use parts::{BatchNorm, Mode, he, out};
->>>>>>> main
 pub use stream::{StreamConfig, StreamNet, normalise};
 pub use text::{LAYERS as TEXT_LAYERS, TextConfig, TextTower};
