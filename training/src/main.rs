@@ -1,7 +1,8 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::{data::prepare, export, fit, g2p};
+use kws_train::eval::{calibrate, keywords};
+use kws_train::{data::prepare, export, fit, g2p, lexicon};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -20,6 +21,19 @@ enum Command {
     Export(export::ExportArgs),
     /// Train the grapheme-to-phoneme model on a dictionary, score it on held-out words, export it.
     G2p(g2p::G2pArgs),
+    /// Pack CMUdict for a bundle.
+    Lexicon(lexicon::LexiconArgs),
+    /// Fit fusion and threshold of a bundle on development recordings.
+    Calibrate(calibrate::CalibrateArgs),
+    /// Score a model.
+    #[command(subcommand)]
+    Eval(Eval),
+}
+
+#[derive(Subcommand)]
+enum Eval {
+    /// The runtime spotter over recordings: EER, accuracy, misses at false alarms an hour.
+    Keywords(keywords::KeywordsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -29,5 +43,8 @@ fn main() -> anyhow::Result<()> {
         Command::Fit(args) => fit::run(&args),
         Command::Export(args) => export::run(&args),
         Command::G2p(args) => g2p::run(&args),
+        Command::Lexicon(args) => lexicon::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Eval(Eval::Keywords(args)) => keywords::run(&args),
     }
 }

@@ -1,0 +1,283 @@
+//! `kws-train eval keywords`: the runtime spotter itself over recordings.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use kws_live::detect::{Keyword, sigmoid};
+use kws_live::enrol::Enroller;
+use kws_live::model::{BackendChoice, Bundle};
+use kws_live::spotter::SpotterConfig;
+use kws_live::text::parse_keywords;
+use serde::Serialize;
+
+use super::recordings::{Half, Recording, each, hits, read};
+use super::{plots, stats};
+
+/// Scores text keywords over recordings: EER, accuracy, misses at false alarms an hour.
+#[derive(Debug, clap::Args)]
+pub struct KeywordsArgs {
+    /// Manifest folders or manifest.jsonl files.
+    #[arg(required = true)]
+    pub manifests: Vec<PathBuf>,
+    /// Keywords, as `kws-live --keywords` takes them.
+    #[arg(long)]
+    pub keywords: String,
+    /// Model bundle; the one inside the program if left out.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Split to score.
+    #[arg(long, default_value = "dev")]
+    pub split: String,
+    /// Which half of the speakers.
+    #[arg(long, value_enum, default_value_t = Half::All)]
+    pub half: Half,
+    /// Folder for keywords.json, det.svg and scores.svg.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
+}
+
+/// Thresholds at which events are counted, as logits: from "anything" to "certain".
+const LOGITS: [f32; 17] = [-7.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0];
+
+/// Index of the logit 0, the default threshold of a calibrated model.
+const DEFAULT: usize = 8;
+
+/// False alarms an hour at which misses are reported.
+const RATES: [f64; 4] = [0.5, 1.0, 2.0, 10.0];
+
+/// What one keyword scored.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    keyword: String,
+    /// Places where it is said.
+    places: usize,
+    /// Recordings that hold the word.
+    with: usize,
+    /// Recordings that do not.
+    without: usize,
+    /// Equal error rate of the highest score of a recording.
+    eer: f64,
+    /// Found at the model's own threshold.
+    found: usize,
+    /// False alarms at the model's own threshold.
+    alarms: usize,
+    /// False alarms an hour at the model's own threshold.
+    alarms_per_hour: f64,
+    /// Miss rate at each of the reported rates.
+    miss_at: BTreeMap<String, f64>,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+struct Report {
+    command: String,
+    recordings: usize,
+    hours: f64,
+    rows: Vec<Row>,
+    /// Means over keywords with a place.
+    mean_eer: f64,
+    mean_miss_at: BTreeMap<String, f64>,
+    /// Of recordings that are one keyword and nothing else, those whose keyword scores highest.
+    accuracy: Option<f64>,
+    accuracy_clips: usize,
+    latency_ms_median: Option<f64>,
+    latency_ms_p90: Option<f64>,
+}
+
+/// Events at every threshold: start, end and emission, seconds.
+type Events = [Vec<(f32, f32, f32)>; LOGITS.len()];
+
+/// What was heard in one recording.
+struct Heard {
+    /// Highest score of each keyword.
+    best: Vec<f32>,
+    /// Events of each keyword.
+    events: Vec<Events>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a keyword, a file or the model cannot be used.
+pub fn run(args: &KeywordsArgs) -> Result<()> {
+    let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
+    let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
+    let specs = parse_keywords(&args.keywords)?;
+    let keywords: Vec<Keyword> = specs.iter().map(|s| Ok(enroller.text(s)?)).collect::<Result<_>>()?;
+    let recordings = read(&args.manifests, &args.split, args.half)?;
+    let names: Vec<String> = specs.iter().map(|s| s.name.to_lowercase()).collect();
+    let heard = listen(&bundle, &keywords, &recordings, args.threads)?;
+    let report = report(&names, &recordings, &heard);
+    print(&report);
+    if let Some(out) = &args.out {
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        fs::write(out.join("keywords.json"), serde_json::to_string_pretty(&report)?)?;
+        let curves: Vec<(String, Vec<(f64, f64)>)> =
+            names.iter().enumerate().map(|(k, n)| (n.clone(), curve(k, n, &recordings, &heard))).collect();
+        plots::det(&out.join("det.svg"), &curves)?;
+        let of = |said: bool| -> Vec<f32> {
+            let pairs = names
+                .iter()
+                .enumerate()
+                .flat_map(|(k, n)| recordings.iter().zip(&heard).map(move |(r, h)| (k, n, r, h)));
+            pairs.filter(|(_, n, r, _)| r.places(n).is_empty() != said).map(|(k, _, _, h)| h.best[k]).collect()
+        };
+        plots::histogram(&out.join("scores.svg"), &of(true), &of(false))?;
+    }
+    Ok(())
+}
+
+/// One pass: every keyword listens at every threshold at once, so that hysteresis and refractory time act as they would live.
+fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threads: usize) -> Result<Vec<Heard>> {
+    let graded: Vec<Keyword> = keywords
+        .iter()
+        .flat_map(|k| LOGITS.iter().map(|&l| Keyword { threshold: Some(sigmoid(l)), ..k.clone() }))
+        .collect();
+    let config = SpotterConfig { chunk_frames: 100, ..SpotterConfig::default() };
+    each(bundle, &graded, &config, recordings, threads, |spotter, samples| {
+        let ids: BTreeMap<_, _> = spotter.keywords().enumerate().map(|(i, s)| (s.id, i)).collect();
+        let mut events: Vec<Events> = vec![Events::default(); keywords.len()];
+        let mut note = |d: &kws_live::spotter::Detection| {
+            let index = ids[&d.keyword];
+            let list = &mut events[index / LOGITS.len()];
+            let seconds = |s: u64| s as f32 / crate::data::RATE;
+            list[index % LOGITS.len()].push((seconds(d.start), seconds(d.end), seconds(d.emitted)));
+        };
+        // In pieces, as a live stream comes: the emission time then means something.
+        for piece in samples.chunks(1_440) {
+            spotter.process(piece, &mut note)?;
+        }
+        spotter.flush(&mut note)?;
+        let best = spotter.keywords().step_by(LOGITS.len()).map(|s| s.best.map_or(0.0, |b| b.score)).collect();
+        Ok(Heard { best, events })
+    })
+}
+
+/// Places found and false alarms of keyword `k` at threshold `level`.
+fn count(k: usize, name: &str, level: usize, recordings: &[Recording], heard: &[Heard]) -> (usize, usize) {
+    let (mut found, mut alarms) = (0, 0);
+    for (recording, heard) in recordings.iter().zip(heard) {
+        let events = &heard.events[k][level];
+        let places = recording.places(name);
+        found += places.iter().filter(|p| events.iter().any(|e| hits(e.0, e.1, **p))).count();
+        alarms += events.iter().filter(|e| !places.iter().any(|p| hits(e.0, e.1, *p))).count();
+    }
+    (found, alarms)
+}
+
+/// Trade-off of keyword `k` over the thresholds: false alarms an hour, miss rate.
+fn curve(k: usize, name: &str, recordings: &[Recording], heard: &[Heard]) -> Vec<(f64, f64)> {
+    let hours = hours(recordings);
+    let places: usize = recordings.iter().map(|r| r.places(name).len()).sum();
+    let mut points = vec![(0.0, 1.0)];
+    for level in (0..LOGITS.len()).rev() {
+        let (found, alarms) = count(k, name, level, recordings, heard);
+        points.push((alarms as f64 / hours, 1.0 - found as f64 / places.max(1) as f64));
+    }
+    points
+}
+
+fn hours(recordings: &[Recording]) -> f64 {
+    recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0
+}
+
+fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report {
+    let hours = hours(recordings);
+    let rows: Vec<Row> = names
+        .iter()
+        .enumerate()
+        .map(|(k, name)| {
+            let best = |said: bool| -> Vec<f32> {
+                let of = recordings.iter().zip(heard).filter(|(r, _)| r.places(name).is_empty() != said);
+                of.map(|(_, h)| h.best[k]).collect()
+            };
+            let (with, without) = (best(true), best(false));
+            let places = recordings.iter().map(|r| r.places(name).len()).sum();
+            let (found, alarms) = count(k, name, DEFAULT, recordings, heard);
+            let points = curve(k, name, recordings, heard);
+            Row {
+                keyword: name.clone(),
+                places,
+                with: with.len(),
+                without: without.len(),
+                eer: stats::eer(&with, &without),
+                found,
+                alarms,
+                alarms_per_hour: alarms as f64 / hours,
+                miss_at: RATES.iter().map(|&r| (r.to_string(), stats::miss_at(&points, r))).collect(),
+            }
+        })
+        .collect();
+    let said: Vec<&Row> = rows.iter().filter(|r| r.places > 0).collect();
+    let mean = |of: &dyn Fn(&Row) -> f64| said.iter().map(|r| of(r)).sum::<f64>() / said.len().max(1) as f64;
+    let mean_miss_at = RATES.iter().map(|r| (r.to_string(), mean(&|row| row.miss_at[&r.to_string()]))).collect();
+    let clips: Vec<(usize, &Heard)> = recordings
+        .iter()
+        .zip(heard)
+        .filter_map(|(r, h)| names.iter().position(|n| *n == r.text).map(|k| (k, h)))
+        .collect();
+    let right = clips.iter().filter(|(k, h)| h.best.iter().all(|b| *b <= h.best[*k])).count();
+    let mut late: Vec<f64> = Vec::new();
+    for (k, name) in names.iter().enumerate() {
+        for (recording, heard) in recordings.iter().zip(heard) {
+            for place in recording.places(name) {
+                let event = heard.events[k][DEFAULT].iter().find(|e| hits(e.0, e.1, place));
+                late.extend(event.map(|e| f64::from(e.2 - place.1) * 1000.0));
+            }
+        }
+    }
+    late.sort_by(f64::total_cmp);
+    let at = |share: f64| late.get(((late.len() as f64 - 1.0) * share).round().max(0.0) as usize).copied();
+    Report {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        recordings: recordings.len(),
+        hours,
+        mean_eer: mean(&|r| r.eer),
+        mean_miss_at,
+        accuracy: (!clips.is_empty()).then(|| right as f64 / clips.len() as f64),
+        accuracy_clips: clips.len(),
+        latency_ms_median: at(0.5),
+        latency_ms_p90: at(0.9),
+        rows,
+    }
+}
+
+fn print(report: &Report) {
+    log::info!("{} recordings, {:.2} h", report.recordings, report.hours);
+    log::info!(
+        "{:<16} {:>6} {:>6} {:>7} {:>7} {:>7}  miss % at {RATES:?} FA/h",
+        "keyword",
+        "places",
+        "found",
+        "alarms",
+        "FA/h",
+        "EER %"
+    );
+    let percent = |m: &BTreeMap<String, f64>| {
+        RATES.iter().map(|r| format!("{:5.1}", 100.0 * m[&r.to_string()])).collect::<Vec<_>>().join(" ")
+    };
+    for r in &report.rows {
+        let misses = if r.places > 0 { percent(&r.miss_at) } else { "not said".into() };
+        log::info!(
+            "{:<16} {:>6} {:>6} {:>7} {:>7.2} {:>7.1}  {misses}",
+            r.keyword,
+            r.places,
+            r.found,
+            r.alarms,
+            r.alarms_per_hour,
+            100.0 * r.eer
+        );
+    }
+    log::info!("mean EER {:.1} %, mean miss % {}", 100.0 * report.mean_eer, percent(&report.mean_miss_at));
+    if let Some(accuracy) = report.accuracy {
+        log::info!("accuracy {:.1} % of {} one-word recordings", 100.0 * accuracy, report.accuracy_clips);
+    }
+    if let (Some(median), Some(p90)) = (report.latency_ms_median, report.latency_ms_p90) {
+        log::info!("latency behind the word's end: median {median:.0} ms, p90 {p90:.0} ms, in pieces of 90 ms");
+    }
+}

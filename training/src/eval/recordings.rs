@@ -1,0 +1,158 @@
+//! Real recordings with word times, as the runtime hears them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use kws_live::audio::decode_16k;
+use kws_live::detect::Keyword;
+use kws_live::model::Bundle;
+use kws_live::spotter::{Spotter, SpotterConfig};
+use sha2::{Digest, Sha256};
+
+use crate::data::{Corpus, Word};
+
+/// Seconds between the middle of a detection and that of the word at which it still counts as found (NIST STD 2006).
+pub const TOLERANCE: f32 = 0.5;
+
+/// Which speakers to take, so that what is fitted on one half can be reported on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Half {
+    /// Everyone.
+    All,
+    /// One half.
+    A,
+    /// The other.
+    B,
+}
+
+/// A recording and what is said in it.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    /// Audio file.
+    pub path: PathBuf,
+    /// Length, seconds.
+    pub seconds: f32,
+    /// Words with their times; empty where nothing is known or nothing is said.
+    pub words: Vec<Word>,
+    /// Transcript in lower case, words parted by single spaces.
+    pub text: String,
+}
+
+/// Lower-case words without punctuation, parted by single spaces.
+fn plain(text: &str) -> String {
+    let keep = |c: char| if c.is_alphanumeric() || c == '\'' { c.to_ascii_lowercase() } else { ' ' };
+    text.chars().map(keep).collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn half_of(speaker: &str) -> Half {
+    if Sha256::digest(speaker.as_bytes())[0] & 1 == 0 { Half::A } else { Half::B }
+}
+
+/// The recordings of a split in manifest folders or files.
+///
+/// Recordings whose transcript was made by a machine, or whose words would not align, are left out: they could hide a
+/// keyword. What has no transcript at all (noise, music) is kept.
+///
+/// # Errors
+/// If a manifest cannot be read or nothing is left.
+pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Recording>> {
+    let mut out = Vec::new();
+    for manifest in manifests {
+        let folder = if manifest.is_dir() { manifest.as_path() } else { manifest.parent().unwrap_or(Path::new(".")) };
+        for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == split) {
+            let known = entry.source.is_empty() || entry.source == "human";
+            let speaker = if entry.speaker.is_empty() { &entry.file } else { &entry.speaker };
+            let words = entry.words()?;
+            let text = plain(&entry.text);
+            if !known || words.is_empty() && !text.is_empty() || half != Half::All && half_of(speaker) != half {
+                continue;
+            }
+            out.push(Recording { path: folder.join(&entry.file), seconds: entry.seconds, words, text });
+        }
+    }
+    ensure!(!out.is_empty(), "no usable recording of the split `{split}` in {} manifests", manifests.len());
+    Ok(out)
+}
+
+impl Recording {
+    /// Start and end, seconds, of every place where the words of `phrase` (lower case) are said.
+    pub fn places(&self, phrase: &str) -> Vec<(f32, f32)> {
+        let wanted: Vec<&str> = phrase.split(' ').collect();
+        self.words
+            .windows(wanted.len())
+            .filter(|w| w.iter().zip(&wanted).all(|(a, b)| a.text == *b))
+            .map(|w| (w[0].start, w[w.len() - 1].end))
+            .collect()
+    }
+}
+
+/// Whether a detection from second `start` to `end` is the word at `place`.
+pub fn hits(start: f32, end: f32, place: (f32, f32)) -> bool {
+    ((start + end) / 2.0 - f32::midpoint(place.0, place.1)).abs() <= TOLERANCE
+}
+
+/// Runs a fresh spotter over every recording on `threads` threads, and hands `work` the spotter and the samples.
+///
+/// Results come in the recordings' order.
+///
+/// # Errors
+/// The first failure of a file or of the model.
+pub fn each<T: Send>(
+    bundle: &Bundle,
+    keywords: &[Keyword],
+    config: &SpotterConfig,
+    recordings: &[Recording],
+    threads: usize,
+    work: impl Fn(&mut Spotter, &[f32]) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..recordings.len()).map(|_| None).collect());
+    let run = || -> Result<()> {
+        let mut spotter = Spotter::new(bundle, config.clone())?;
+        for keyword in keywords {
+            spotter.add(keyword.clone());
+        }
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(recording) = recordings.get(i) else { return Ok(()) };
+            let samples = decode_16k(&recording.path)?;
+            spotter.reset();
+            let result = work(&mut spotter, &samples).with_context(|| recording.path.display().to_string())?;
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(result);
+        }
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(run)).collect();
+        handles.into_iter().try_for_each(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+    })?;
+    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.into_iter().map(|r| r.context("a recording was not scored")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str, start: f32) -> Word {
+        Word { text: text.into(), start, end: start + 0.3, phones: Vec::new() }
+    }
+
+    #[test]
+    fn phrases_are_found_where_their_words_follow_each_other() {
+        let words = vec![word("smart", 0.0), word("mirror", 0.4), word("mirror", 1.0), word("smart", 2.0)];
+        let recording = Recording { path: PathBuf::new(), seconds: 3.0, words, text: String::new() };
+        assert_eq!(recording.places("mirror"), [(0.4, 0.7), (1.0, 1.3)]);
+        assert_eq!(recording.places("smart mirror"), [(0.0, 0.7)]);
+        assert!(hits(0.2, 0.6, (0.4, 0.7)) && !hits(1.2, 1.8, (0.4, 0.7)));
+    }
+
+    #[test]
+    fn both_halves_hold_speakers_and_none_in_common() {
+        let speakers: Vec<String> = (0..40).map(|i| format!("ls{i}")).collect();
+        let a = speakers.iter().filter(|s| half_of(s) == Half::A).count();
+        assert!((8..32).contains(&a), "{a} of 40");
+        assert_eq!(plain("Stop -- it's  LATE!"), "stop it's late");
+    }
+}
