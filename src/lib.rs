@@ -2,8 +2,10 @@
 
 pub mod audio;
 pub mod detect;
+pub mod engine;
 pub mod enrol;
 pub mod frontend;
 pub mod model;
+pub mod segment;
 pub mod spotter;
 pub mod text;
