@@ -70,9 +70,7 @@ impl Report {
             self.unreadable
         );
         let (low, quarter, median, high) = (at(0.05), at(0.25), at(0.5), at(0.75));
-        log::info!(
-            "log-likelihood ratio a phone: 5 % {low:.2}, 25 % {quarter:.2}, median {median:.2}, 75 % {high:.2}"
-        );
+        log::info!("log-likelihood ratio a phone: 5 % {low:.2}, 25 % {quarter:.2}, median {median:.2}, 75 % {high:.2}");
         if compare {
             log::info!("{} recordings with the same words in the manifest", self.compared);
             for line in self.differences.lines() {

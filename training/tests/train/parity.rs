@@ -1,7 +1,5 @@
 //! Export proves that the files compute what was trained, and would notice if they did not.
 
-mod common;
-
 use std::path::Path;
 
 use kws_live::model::Bundle;
@@ -11,10 +9,14 @@ use kws_train::model::StreamModel;
 use tch::nn::VarStore;
 use tch::{Device, no_grad};
 
+use crate::tones;
+
 /// A model of random weights and random running statistics, as after training.
 fn model() -> StreamModel {
+    let _alone = tones::alone();
+    tch::manual_seed(11);
     tch::set_num_threads(1);
-    let config = common::config(1);
+    let config = tones::config(1);
     let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
     no_grad(|| {
         for (name, mut value) in model.vars.variables() {
@@ -29,7 +31,7 @@ fn model() -> StreamModel {
 }
 
 fn exported(model: &StreamModel, out: &Path) -> Bundle {
-    let checks = write(model, &common::config(1), out, "tiny", 7).expect("parity");
+    let checks = write(model, &tones::config(1), out, "tiny", 7).expect("parity");
     assert!(checks.iter().any(|c| c.name.contains("tract")));
     Bundle::load(out).expect("a bundle")
 }
@@ -39,7 +41,7 @@ fn random_weights_export_to_the_same_numbers() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let bundle = exported(&model(), &folder.path().join("bundle"));
     assert_eq!(bundle.manifest.name, "tiny");
-    assert_eq!(bundle.manifest.encoder.delay_frames, 1);
+    assert_eq!(bundle.manifest.encoder.as_ref().map(|e| e.delay_frames), Some(1));
 }
 
 #[test]
@@ -48,28 +50,26 @@ fn a_weight_altered_after_export_is_noticed() {
     let model = model();
     let bundle = exported(&model, &folder.path().join("bundle"));
     // One weight of every graph: both ends of the encoder, its heads, the window head, the text tower.
-    for name in [
-        "stem.conv.weight",
-        "block1.bn2.running_var",
-        "phone.bias",
-        "proj.weight",
-        "window.weight",
-        "text.conv1.weight",
-    ] {
+    for name in
+        ["stem.conv.weight", "block1.bn2.running_var", "phone.bias", "proj.weight", "window.weight", "text.proj.weight"]
+    {
         let variables = model.vars.variables();
         let Some(value) = variables.get(name) else { panic!("no `{name}` among {:?}", variables.keys()) };
-        let mut value = value.shallow_clone();
-        let before = value.copy();
-        no_grad(|| value += 0.05);
+        // The first number alone: a change of all of a bias would vanish in the softmax.
+        let mut first = value.view([-1]).get(0);
+        let before = first.copy();
+        no_grad(|| first += 0.1);
         let error = check(&model, &bundle, 1).expect_err(name).to_string();
         assert!(error.contains("differs by"), "{name}: {error}");
-        no_grad(|| value.copy_(&before));
+        no_grad(|| first.copy_(&before));
     }
     check(&model, &bundle, 1).expect("the old weights are back");
 }
 
 #[test]
 fn grapheme_to_phoneme_graph_computes_the_same() {
+    let _alone = tones::alone();
+    tch::manual_seed(11);
     tch::set_num_threads(1);
     let vars = VarStore::new(Device::Cpu);
     let config = G2pConfig { width: 24, bottleneck: 16, fine_width: 16, fine_bottleneck: 8, ..G2pConfig::default() };

@@ -2,6 +2,7 @@
 
 use std::f32::consts::TAU;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kws_live::text::{Phone, parse_phones};
 use kws_train::data::{AugmentConfig, BatchConfig, Cache, Corpus, Entry, RATE, Word};
@@ -94,8 +95,17 @@ pub fn config(steps: u64) -> FitConfig {
     }
 }
 
+/// Weights are drawn from libtorch's one generator: runs side by side would share its numbers out between them.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Keeps others from drawing weights while it lives.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `fit` up to step `until`, on one thread so that sums have one order.
 pub fn fit(config: &FitConfig, out: &Path, until: Option<u64>) {
+    let _alone = alone();
     tch::set_num_threads(1);
     let (cache, corpora) = corpus();
     std::fs::create_dir_all(out).expect("a folder");

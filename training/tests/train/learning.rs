@@ -1,15 +1,15 @@
 //! The training loop on a made-up language: it learns, and stopping it changes nothing.
 
-mod common;
-
 use kws_train::fit::CHECKPOINT;
 use tch::Tensor;
+
+use crate::tones;
 
 #[test]
 fn a_tiny_corpus_is_learnt() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    common::fit(&common::config(240), folder.path(), None);
-    let rows = common::metrics(folder.path());
+    tones::fit(&tones::config(240), folder.path(), None);
+    let rows = tones::metrics(folder.path());
     // Columns: step, rate, loss, ctc, clap, bce, dwd, top1, norm. The first row still has steps of CTC alone.
     let (early, late) = (&rows[1], &rows[rows.len() - 1]);
     assert_eq!(late[0], 240.0);
@@ -21,11 +21,11 @@ fn a_tiny_corpus_is_learnt() {
 #[test]
 fn stopping_and_resuming_changes_nothing() {
     let (straight, stopped) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let config = common::config(60);
-    common::fit(&config, straight.path(), None);
-    common::fit(&config, stopped.path(), Some(20));
-    common::fit(&config, stopped.path(), None);
-    assert_eq!(common::metrics(straight.path()), common::metrics(stopped.path()));
+    let config = tones::config(60);
+    tones::fit(&config, straight.path(), None);
+    tones::fit(&config, stopped.path(), Some(20));
+    tones::fit(&config, stopped.path(), None);
+    assert_eq!(tones::metrics(straight.path()), tones::metrics(stopped.path()));
     let read = |folder: &std::path::Path| {
         let mut tensors = Tensor::read_safetensors(folder.join(CHECKPOINT)).expect("a checkpoint");
         tensors.sort_by(|a, b| a.0.cmp(&b.0));

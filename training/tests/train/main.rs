@@ -1,0 +1,6 @@
+//! The training crate from end to end, on data made here.
+
+mod learning;
+mod librispeech;
+mod parity;
+mod tones;
