@@ -17,7 +17,7 @@ use kws_live::model::{BackendChoice, Bundle, Encoder, EncoderOutput, load_graph}
 use kws_live::text::{G2p, KeywordSpec, Lexicon, Phone, Pronouncer, read_cmudict};
 
 pub use borders::{Borders, Differences};
-pub use report::Report;
+pub use report::{Found, Heard, Report};
 pub use viterbi::{Alignment, Place, align};
 
 use crate::data::{Corpus, Entry, RATE, Word};
@@ -142,7 +142,7 @@ impl Aligner {
     ///
     /// # Errors
     /// If the backend fails.
-    pub fn align(&mut self, audio: &[f32], text: &str) -> Result<Option<(Vec<Word>, f32)>> {
+    pub fn align(&mut self, audio: &[f32], text: &str) -> Result<Option<Found>> {
         let Some(words) = self.pronounce(text) else { return Ok(None) };
         let posteriors = self.posteriors(audio)?;
         let ways: Vec<_> = words.iter().map(|(_, ways)| ways.clone()).collect();
@@ -164,7 +164,7 @@ impl Aligner {
                 phones: ways.swap_remove(place.variant),
             })
             .collect();
-        Ok(Some((words, found.score)))
+        Ok(Some(Found { words, score: found.score }))
     }
 }
 
@@ -182,43 +182,42 @@ fn transcribed(path: &Path, split: &str) -> Result<Vec<Entry>> {
     text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).map(entry).collect()
 }
 
-/// What became of a recording: its number, length in seconds, and words with their score.
-type Outcome = (usize, Option<(f32, Option<(Vec<Word>, f32)>)>);
-
-/// Listens to the `chosen` recordings on several threads.
+/// Listens to the `chosen` recordings on several threads; `None` is one that could not be read.
 fn listen(
     args: &AlignArgs,
     entries: &[Entry],
     chosen: &[usize],
     aligner: impl Fn() -> Result<Aligner> + Sync,
-) -> Result<Vec<Outcome>> {
+) -> Result<Vec<(usize, Option<Heard>)>> {
     let bar = ProgressBar::new(chosen.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}")?);
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<Outcome>> {
+    let work = || -> Result<Vec<_>> {
         let mut aligner = aligner()?;
         let mut out = Vec::new();
         while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             let entry = &entries[index];
-            let outcome = match decode_16k(&args.corpus.join(&entry.file)) {
-                Ok(audio) => Some((audio.len() as f32 / RATE, aligner.align(&audio, &entry.text)?)),
+            let heard = match decode_16k(&args.corpus.join(&entry.file)) {
+                Ok(audio) => {
+                    Some(Heard { seconds: audio.len() as f32 / RATE, found: aligner.align(&audio, &entry.text)? })
+                }
                 Err(error) => {
                     bar.suspend(|| log::warn!("left out: {error}"));
                     None
                 }
             };
-            out.push((index, outcome));
+            out.push((index, heard));
             bar.inc(1);
         }
         Ok(out)
     };
-    let outcomes = std::thread::scope(|scope| {
+    let heard = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
         let join = |t: std::thread::ScopedJoinHandle<'_, _>| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
         threads.into_iter().map(join).collect::<Result<Vec<_>>>()
     })?;
     bar.finish_and_clear();
-    Ok(outcomes.into_iter().flatten().collect())
+    Ok(heard.into_iter().flatten().collect())
 }
 
 /// Runs the command.
@@ -247,12 +246,18 @@ pub fn run(args: &AlignArgs) -> Result<()> {
         None => Corpus::read(&args.corpus)?.entries,
     };
     ensure!(!entries.is_empty(), "{} has no recordings", args.corpus.display());
+    let others = entries.iter().any(|e| !e.words.is_empty() && e.align_score.is_none());
+    ensure!(
+        args.compare || args.out.is_some() || !others,
+        "{} has word times of another aligner; keep them and name another file with --out",
+        args.corpus.join("manifest.jsonl").display()
+    );
     let step = args.limit.map_or(1, |limit| entries.len().div_ceil(limit.max(1)));
     let chosen: Vec<usize> = (0..entries.len()).step_by(step).collect();
     let aligner = || Aligner::new(&bundle, lexicon.clone(), g2p()?, args.blank_cost);
     let mut report = Report::default();
-    for (index, outcome) in listen(args, &entries, &chosen, aligner)? {
-        report.take(&mut entries[index], outcome, args.min_score)?;
+    for (index, heard) in listen(args, &entries, &chosen, aligner)? {
+        report.take(&mut entries[index], heard, args.min_score)?;
     }
     report.log(args.min_score, args.compare);
     if !args.compare {

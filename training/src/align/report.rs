@@ -5,6 +5,24 @@ use anyhow::Result;
 use super::borders::Differences;
 use crate::data::{Entry, Word};
 
+/// A transcript with its place in a recording.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Words with their times.
+    pub words: Vec<Word>,
+    /// Mean log-likelihood ratio a phone, at most 0.
+    pub score: f32,
+}
+
+/// A recording that was listened to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// Its length.
+    pub seconds: f32,
+    /// `None` where the text does not fit into it or cannot be said.
+    pub found: Option<Found>,
+}
+
 /// Counts, scores and comparison with the word times that were there before.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -23,24 +41,19 @@ pub struct Report {
 impl Report {
     /// Puts the outcome for a recording into its manifest line: length, score, and words if the score is high enough.
     ///
-    /// `outcome` is `None` where the recording could not be read, else its length in seconds and what was aligned.
+    /// `heard` is `None` where the recording could not be read.
     ///
     /// # Errors
     /// If the words that the line had are not ARPAbet.
-    pub fn take(
-        &mut self,
-        entry: &mut Entry,
-        outcome: Option<(f32, Option<(Vec<Word>, f32)>)>,
-        min_score: f32,
-    ) -> Result<()> {
+    pub fn take(&mut self, entry: &mut Entry, heard: Option<Heard>, min_score: f32) -> Result<()> {
         let before = entry.words()?;
         entry.set_words(&[]);
-        let Some((seconds, found)) = outcome else {
+        let Some(Heard { seconds, found }) = heard else {
             self.unreadable += 1;
             return Ok(());
         };
         entry.seconds = (seconds * 100.0).round() / 100.0;
-        let Some((words, score)) = found else {
+        let Some(Found { words, score }) = found else {
             self.unfit += 1;
             return Ok(());
         };
@@ -88,8 +101,9 @@ mod tests {
     fn doubtful_recordings_keep_their_score_and_no_words() {
         let words = vec![Word { text: "a".into(), start: 0.0, end: 0.5, phones: Vec::new() }];
         let (mut report, mut good, mut bad) = (Report::default(), Entry::default(), Entry::default());
-        report.take(&mut good, Some((1.0, Some((words.clone(), -0.5)))), -2.0).expect("no old words");
-        report.take(&mut bad, Some((1.0, Some((words, -2.5)))), -2.0).expect("no old words");
+        let heard = |score| Some(Heard { seconds: 1.0, found: Some(Found { words: words.clone(), score }) });
+        report.take(&mut good, heard(-0.5), -2.0).expect("no old words");
+        report.take(&mut bad, heard(-2.5), -2.0).expect("no old words");
         report.take(&mut Entry::default(), None, -2.0).expect("no old words");
         assert_eq!((good.words.len(), good.align_score), (1, Some(-0.5)));
         assert_eq!((bad.words.len(), bad.align_score), (0, Some(-2.5)));

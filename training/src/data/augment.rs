@@ -263,7 +263,7 @@ fn simulated_room(rng: &mut SmallRng) -> Vec<f32> {
         envelope *= decay;
     }
     let energy = tail.iter().map(|s| s * s).sum::<f32>().sqrt().max(1e-9);
-    for s in tail.iter_mut() {
+    for s in &mut tail {
         *s *= level / energy;
     }
     tail[0] = 1.0;

@@ -1,5 +1,6 @@
 //! The training crate from end to end, on data made here.
 
+mod aligning;
 mod learning;
 mod librispeech;
 mod parity;

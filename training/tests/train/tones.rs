@@ -13,7 +13,7 @@ use kws_train::optim::OptimConfig;
 use tch::Device;
 
 /// Words and their phones; every phone has a tone of its own.
-const WORDS: [(&str, &str); 6] =
+pub const WORDS: [(&str, &str); 6] =
     [("amo", "AA M OW"), ("bis", "B IH S"), ("kel", "K EH L"), ("mob", "M AA B"), ("sik", "S IH K"), ("lem", "L EH M")];
 
 /// Seconds a phone sounds.
@@ -47,7 +47,9 @@ pub fn corpus() -> (&'static Cache, Vec<Corpus>) {
             words.push(Word { text: text.into(), start, end: audio.len() as f32 / RATE, phones });
             audio.resize(audio.len() + (0.08 * RATE) as usize, 0.0);
         }
+        let text = words.iter().map(|w: &Word| w.text.as_str()).collect::<Vec<_>>().join(" ");
         let mut entry = Entry {
+            text,
             file: format!("{number:02}.wav"),
             speaker: format!("s{speaker}"),
             split: "train".into(),
