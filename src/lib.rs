@@ -2,6 +2,7 @@
 
 pub mod audio;
 pub mod detect;
+pub mod engine;
 pub mod enrol;
 pub mod frontend;
 pub mod model;

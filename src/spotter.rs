@@ -65,7 +65,7 @@ pub struct KeywordStatus<'a> {
     pub id: KeywordId,
     /// The keyword.
     pub keyword: &'a Keyword,
-    /// Score of the last frame.
+    /// Highest score of the last chunk.
     pub score: f32,
     /// Threshold in force.
     pub threshold: f32,
@@ -245,9 +245,10 @@ impl Spotter {
         let threshold = self.common_threshold();
         let (slots, hits, origin, size) = (&mut self.slots, &mut self.hits, self.origin, self.frame_samples);
         hits.clear();
+        slots.iter_mut().for_each(|s| s.score = 0.0);
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {
             let slot = &mut slots[keyword];
-            slot.score = score.peak.score;
+            slot.score = slot.score.max(score.peak.score);
             if slot.best.is_none_or(|b| score.peak.score > b.score) {
                 slot.best = Some(Best {
                     score: score.peak.score,

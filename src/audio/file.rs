@@ -14,6 +14,9 @@ pub enum Pace {
     FlatOut,
 }
 
+/// A reader that comes later than this has paused.
+const LATEST: Duration = Duration::from_millis(500);
+
 /// Sleeps so that samples do not come before their time.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -36,7 +39,12 @@ impl Clock {
         let start = *self.start.get_or_insert_with(Instant::now);
         self.given += count as u64;
         let due = start + Duration::from_secs_f64(self.given as f64 / f64::from(self.rate));
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        if now.duration_since(due) > LATEST {
+            // The reader paused. Do not hurry after it.
+            self.start = Some(start + now.duration_since(due));
+        }
+        std::thread::sleep(due.saturating_duration_since(now));
     }
 
     /// Samples of one read: 30 ms at real pace, so that no read waits long.
@@ -91,5 +99,19 @@ impl AudioSource for FileSource {
 
     fn describe(&self) -> String {
         format!("{} ({} Hz)", self.path.display(), self.rate())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let mut clock = Clock::new(Pace::RealTime, 1_000);
+        clock.start = Instant::now().checked_sub(Duration::from_secs(60));
+        clock.wait(1);
+        let start = clock.start.expect("set above");
+        assert!(start.elapsed() < Duration::from_secs(1), "the clock was moved to now");
     }
 }

@@ -215,6 +215,10 @@ impl AudioSource for MicSource {
         format!("{} ({} Hz, {} channels, {})", self.name, self.rate, self.channels, self.format)
     }
 
+    fn live(&self) -> bool {
+        true
+    }
+
     fn levels(&self) -> Option<Arc<Levels>> {
         Some(self.reader.levels())
     }

@@ -89,6 +89,11 @@ pub trait AudioSource: Send {
     /// One line about it, for people.
     fn describe(&self) -> String;
 
+    /// Whether samples come in their own time, read or not: a pause must then drain them.
+    fn live(&self) -> bool {
+        false
+    }
+
     /// Input level, where the source measures it before the ring.
     fn levels(&self) -> Option<std::sync::Arc<Levels>> {
         None

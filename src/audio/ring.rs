@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
@@ -19,15 +20,37 @@ pub struct Gap {
 const GAPS: usize = 64;
 
 /// Input level, published by atomics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Levels {
+    created: Instant,
+    /// Nanoseconds from `created` to the first block, plus one; 0 before it.
+    first: AtomicU64,
     peak: AtomicU32,
     mean_square: AtomicU32,
     clipped: AtomicU64,
     dropped: AtomicU64,
 }
 
+impl Default for Levels {
+    fn default() -> Self {
+        Self {
+            created: Instant::now(),
+            first: AtomicU64::new(0),
+            peak: AtomicU32::new(0),
+            mean_square: AtomicU32::new(0),
+            clipped: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Levels {
+    /// When the first block came.
+    pub fn first_audio(&self) -> Option<Instant> {
+        let after = self.first.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.created + Duration::from_nanos(after))
+    }
+
     /// Largest absolute sample of the last block, 1 is full scale.
     pub fn peak(&self) -> f32 {
         f32::from_bits(self.peak.load(Ordering::Relaxed))
@@ -58,6 +81,10 @@ impl Levels {
             peak = peak.max(s.abs());
             sum += s * s;
             clipped += u64::from(s.abs() >= 0.999);
+        }
+        if self.first.load(Ordering::Relaxed) == 0 {
+            let after = self.created.elapsed().as_nanos() as u64;
+            self.first.store(after + 1, Ordering::Relaxed);
         }
         self.peak.store(peak.to_bits(), Ordering::Relaxed);
         self.mean_square.store((sum / mono.len() as f32).to_bits(), Ordering::Relaxed);
@@ -185,6 +212,7 @@ mod tests {
         let (mut writer, reader) = capture_ring(16);
         writer.push(&[0.5, -1.0, 0.0, 0.5]);
         let levels = reader.levels();
+        assert!(levels.first_audio().is_some_and(|t| t <= Instant::now()));
         assert_eq!((levels.peak(), levels.clipped()), (1.0, 1));
         assert!((levels.rms() - (1.5_f32 / 4.0).sqrt()).abs() < 1e-6);
     }

@@ -1,64 +1,104 @@
 //! Raw samples on standard input: signed 16 bit, little-endian, 16 kHz, mono.
 
 use std::io::Read;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use super::{AudioError, AudioSource, Chunk, MODEL_RATE};
 
+/// Longest wait of one read.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Bytes of one piece, 128 ms.
+const PIECE: usize = 4_096;
+/// Pieces that are read ahead.
+const AHEAD: usize = 8;
+
 /// Any byte stream of raw samples.
-pub struct StdinSource<R = std::io::Stdin> {
-    reader: R,
-    bytes: Vec<u8>,
+///
+/// A thread of its own does the blocking reads: a silent pipe must not keep a stop or a command waiting. Nothing can end a
+/// read that waits, so that thread may outlive the source, until the next byte or the process's end.
+pub struct StdinSource {
+    pieces: Receiver<std::io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
     /// A sample's first byte whose second has not come yet.
     odd: Option<u8>,
 }
 
 impl StdinSource {
     /// The process's standard input.
-    pub fn new() -> Self {
+    ///
+    /// # Errors
+    /// [`AudioError::Stdin`] if no thread can be started.
+    pub fn new() -> Result<Self, AudioError> {
         Self::from_reader(std::io::stdin())
     }
-}
 
-impl Default for StdinSource {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<R: Read + Send> StdinSource<R> {
     /// Raw samples from any reader.
-    pub fn from_reader(reader: R) -> Self {
-        Self { reader, bytes: vec![0; 4096], odd: None }
+    ///
+    /// # Errors
+    /// [`AudioError::Stdin`] if no thread can be started.
+    pub fn from_reader(mut reader: impl Read + Send + 'static) -> Result<Self, AudioError> {
+        let (give, pieces) = sync_channel(AHEAD);
+        let read = move || {
+            loop {
+                let mut piece = vec![0; PIECE];
+                let outcome = match reader.read(&mut piece) {
+                    Ok(0) => return,
+                    Ok(n) => {
+                        piece.truncate(n);
+                        Ok(piece)
+                    }
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                    Err(e) => Err(e),
+                };
+                let failed = outcome.is_err();
+                if give.send(outcome).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("kws-stdin".into()).spawn(read).map_err(AudioError::Stdin)?;
+        Ok(Self { pieces, piece: Vec::new(), at: 0, odd: None })
     }
 }
 
-impl<R: Read + Send> AudioSource for StdinSource<R> {
+impl AudioSource for StdinSource {
     fn rate(&self) -> u32 {
         MODEL_RATE
     }
 
     fn read(&mut self, out: &mut [f32]) -> Result<Chunk, AudioError> {
-        let room = (2 * out.len()).min(self.bytes.len());
-        let kept = usize::from(self.odd.is_some());
-        if let Some(byte) = self.odd.take() {
-            self.bytes[0] = byte;
+        if self.at == self.piece.len() {
+            self.piece = match self.pieces.recv_timeout(PATIENCE) {
+                Ok(piece) => piece.map_err(AudioError::Stdin)?,
+                Err(RecvTimeoutError::Timeout) => return Ok(Chunk::Idle),
+                Err(RecvTimeoutError::Disconnected) => return Ok(Chunk::End),
+            };
+            self.at = 0;
         }
-        let read = match self.reader.read(&mut self.bytes[kept..room]) {
-            Ok(0) => return Ok(Chunk::End),
-            Ok(n) => n + kept,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => kept,
-            Err(e) => return Err(AudioError::Stdin(e)),
-        };
-        let (pairs, rest) = self.bytes[..read].as_chunks::<2>();
-        self.odd = rest.first().copied();
-        for (o, pair) in out.iter_mut().zip(pairs) {
-            *o = f32::from(i16::from_le_bytes(*pair)) / 32_768.0;
+        let mut count = 0;
+        while count < out.len() && self.at < self.piece.len() {
+            let byte = self.piece[self.at];
+            self.at += 1;
+            match self.odd.take() {
+                None => self.odd = Some(byte),
+                Some(low) => {
+                    out[count] = f32::from(i16::from_le_bytes([low, byte])) / 32_768.0;
+                    count += 1;
+                }
+            }
         }
-        Ok(if pairs.is_empty() { Chunk::Idle } else { Chunk::Samples(pairs.len()) })
+        Ok(if count == 0 { Chunk::Idle } else { Chunk::Samples(count) })
     }
 
     fn describe(&self) -> String {
         "standard input (s16le, 16000 Hz)".into()
+    }
+
+    fn live(&self) -> bool {
+        true
     }
 }
 
@@ -83,7 +123,7 @@ mod tests {
     fn samples_split_between_reads_come_out_whole() {
         let samples: Vec<i16> = (0..100).map(|i| i * 300 - 15_000).collect();
         let bytes = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-        let mut source = StdinSource::from_reader(Dribble(bytes, 0));
+        let mut source = StdinSource::from_reader(Dribble(bytes, 0)).expect("a thread");
         let mut got = Vec::new();
         let mut out = [0.0; 64];
         loop {

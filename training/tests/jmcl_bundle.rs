@@ -65,7 +65,8 @@ fn text_keyword(bundle: &Bundle, choice: BackendChoice, name: &str, phones: &str
 /// A keyword from a stretch of the audio itself, as an enrolled recording is.
 fn spoken_keyword(bundle: &Bundle, choice: BackendChoice, samples: &[f32]) -> Keyword {
     let mut segments = segment_embedder(bundle, choice).expect("audio tower");
-    let segment = segments.embed(samples, &[24_000..33_600]).expect("embedded").remove(0).expect("a segment");
+    let span = 24_000..33_600;
+    let segment = segments.embed(samples, std::slice::from_ref(&span)).expect("embedded").remove(0).expect("a segment");
     assert_eq!((segment.phones, segment.frames), (None, 12.0));
     let pronunciation = Pronunciation { phones: Vec::new(), embedding: segment.embedding, frames: Some((8.4, 17.4)) };
     Keyword { name: "spoken".into(), pronunciations: vec![pronunciation], threshold: None }

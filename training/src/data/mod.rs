@@ -4,6 +4,7 @@ mod augment;
 mod batch;
 mod cache;
 mod crop;
+mod librispeech;
 mod loader;
 mod manifest;
 mod mutate;

@@ -269,7 +269,9 @@ const MAP_SEGMENTS: usize = 5;
 /// t-SNE of the most frequent words' segments (dots) with their texts (crosses).
 fn draw_map(path: &Path, said: &[Said], types: &[Type]) -> Result<()> {
     let mut by_word: Vec<(usize, Vec<&Said>)> = (0..types.len()).map(|w| (w, Vec::new())).collect();
-    said.iter().for_each(|s| by_word[s.word].1.push(s));
+    for s in said {
+        by_word[s.word].1.push(s);
+    }
     by_word.sort_by_key(|(word, list)| (std::cmp::Reverse(list.len()), *word));
     by_word.truncate(MAP_WORDS);
     let mut points: Vec<(&Embedding, usize, Option<String>)> = Vec::new();

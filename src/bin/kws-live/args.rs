@@ -1,0 +1,238 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand};
+use kws_live::model::{Backend, BackendChoice, Provider};
+
+/// Live keyword spotting: type any word, it listens.
+///
+/// Without a subcommand it listens live. Results go to stdout, everything else to stderr.
+/// Exit status: 0 something was detected, 1 nothing, 2 an error.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub live: LiveArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find keywords in recordings: wav, flac, ogg, mp3 or opus, several files at once.
+    Scan(ScanArgs),
+    /// Show how words will be listened for.
+    Phones(PhonesArgs),
+    /// List the microphones.
+    Devices,
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which model, and what runs it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ModelArgs {
+    /// Folder of a model bundle; without it the built-in model
+    #[arg(long, value_name = "DIR", global = false)]
+    pub model: Option<PathBuf>,
+    /// Inference engine: tract (always there) or ort (ONNX Runtime, from ORT_DYLIB_PATH)
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub backend: Backend,
+    /// Where ONNX Runtime computes: cpu or cuda
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub provider: Provider,
+}
+
+impl ModelArgs {
+    pub fn choice(&self) -> BackendChoice {
+        BackendChoice { backend: self.backend, provider: self.provider }
+    }
+}
+
+/// What to listen for, and how sharply.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct KeywordArgs {
+    /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones
+    #[arg(long, short, value_name = "LIST")]
+    pub keywords: Option<String>,
+    /// A keyword from recordings, alone or with the typed word of that name; may be given several times
+    #[arg(long = "example", short, value_name = "NAME=FILE[,FILE...]")]
+    pub examples: Vec<Example>,
+    /// 0 (deaf) to 1 (jumpy)
+    #[arg(long, value_name = "0..1", default_value = "0.5", value_parser = unit)]
+    pub sensitivity: f32,
+    /// Score that counts as a detection, 0 to 1, in place of the sensitivity
+    #[arg(long, value_name = "0..1", value_parser = unit)]
+    pub threshold: Option<f32>,
+}
+
+/// Where the sound of live mode comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Input {
+    /// A microphone.
+    #[default]
+    Mic,
+    /// Standard input: raw s16le, 16 kHz, mono.
+    Stdin,
+    /// A recording.
+    File(PathBuf),
+}
+
+impl FromStr for Input {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("it is empty; use mic, a file, or - for standard input".into()),
+            "mic" => Ok(Self::Mic),
+            "-" => Ok(Self::Stdin),
+            file => Ok(Self::File(file.into())),
+        }
+    }
+}
+
+/// Recordings of one keyword.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    pub name: String,
+    pub files: Vec<PathBuf>,
+}
+
+impl FromStr for Example {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, files) = text.split_once('=').ok_or("expected NAME=FILE[,FILE...]")?;
+        let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+        let files: Vec<PathBuf> = files.split(',').filter(|f| !f.is_empty()).map(PathBuf::from).collect();
+        if name.is_empty() || files.is_empty() {
+            return Err("expected NAME=FILE[,FILE...]".into());
+        }
+        Ok(Self { name, files })
+    }
+}
+
+/// Options of the live mode.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct LiveArgs {
+    #[command(flatten)]
+    pub keywords: KeywordArgs,
+    /// mic, a recording, or - for raw s16le 16 kHz mono on standard input
+    #[arg(long, short, value_name = "mic|FILE|-", default_value = "mic")]
+    pub input: Input,
+    /// Microphone by its name or a part of it (see `kws-live devices`)
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// One JSON object a detection, a line each
+    #[arg(long)]
+    pub json: bool,
+    /// One line a detection; what a pipe gets without asking
+    #[arg(long, conflicts_with = "json")]
+    pub no_tui: bool,
+    /// Stop after so many seconds of audio
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub duration: Option<f64>,
+    /// Tell at the end when the first audio was heard, what it cost and what was lost
+    #[arg(long)]
+    pub stats: bool,
+    /// Log to this file; without it to stderr, and not at all under the TUI (level: KWS_LOG=debug)
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// Options of `scan`.
+#[derive(Debug, clap::Args)]
+pub struct ScanArgs {
+    /// Recordings
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub keywords: KeywordArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// One JSON object a result, a line each
+    #[arg(long)]
+    pub json: bool,
+    /// For each file and keyword the highest score and when it was reached, also below the threshold
+    #[arg(long)]
+    pub best: bool,
+    /// Files at a time; without it one a core
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Options of `phones`.
+#[derive(Debug, clap::Args)]
+pub struct PhonesArgs {
+    /// Words or phrases
+    #[arg(required = true, value_name = "WORD")]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+fn unit(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        // A year: more than a Duration's worth would panic.
+        Ok(value) if value > 0.0 && value <= 3.2e7 => Ok(value),
+        _ => Err("expected a number of seconds above 0".into()),
+    }
+}
+
+/// clap's message without its usage and hints.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
+    let line = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    format!("{}; see --help", line.trim_start_matches("error: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_are_a_name_and_files() {
+        let example: Example = "smart  mirror=a.wav,b.wav".parse().expect("well formed");
+        assert_eq!(example.name, "smart mirror");
+        assert_eq!(example.files.len(), 2);
+        for broken in ["a.wav", "=a.wav", "name=", "name=,"] {
+            assert!(broken.parse::<Example>().is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn errors_take_one_line() {
+        for line in [
+            vec!["kws-live", "--sensitivity", "2"],
+            vec!["kws-live", "--nonsense"],
+            vec!["kws-live", "scan"],
+            vec!["kws-live", "--json", "--no-tui"],
+            vec!["kws-live", "--backend", "torch"],
+        ] {
+            let error = Args::try_parse_from(&line).expect_err("broken on purpose");
+            let text = one_line(&error);
+            assert!(!text.contains('\n') && text.ends_with("see --help"), "{line:?}: {text}");
+        }
+    }
+}

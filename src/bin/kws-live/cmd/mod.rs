@@ -1,0 +1,19 @@
+//! The subcommands. Each returns whether something was detected (or its work was done).
+
+pub mod completions;
+pub mod devices;
+mod listen;
+pub mod live;
+pub mod phones;
+pub mod scan;
+
+use kws_live::model::Bundle;
+
+use crate::args::ModelArgs;
+
+fn bundle(args: &ModelArgs) -> anyhow::Result<Bundle> {
+    Ok(match &args.model {
+        Some(dir) => Bundle::load(dir)?,
+        None => Bundle::embedded()?,
+    })
+}

@@ -1,0 +1,132 @@
+//! `scan`: keywords in recordings, several files at once, results in the order of the files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use kws_live::audio::{FileSource, Pace};
+use kws_live::engine::{EngineError, Pipeline, said};
+use kws_live::spotter::{Spotter, SpotterConfig};
+
+use super::listen::{Listening, Wanted};
+use crate::args::ScanArgs;
+use crate::output::{Record, note, print};
+
+/// Encoder frames a run of the encoder: long runs are cheap ones, and nobody waits for the first.
+const CHUNK_FRAMES: usize = 100;
+
+/// What one file gave.
+struct Scanned {
+    /// Lines, ready to be printed.
+    text: String,
+    detected: bool,
+}
+
+pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
+    let wanted = Wanted::read(&args.keywords)?.some()?;
+    let listening = Listening::load(&args.model, &wanted)?;
+    let config = SpotterConfig {
+        choice: args.model.choice(),
+        sensitivity: args.keywords.sensitivity,
+        threshold: args.keywords.threshold,
+        chunk_frames: CHUNK_FRAMES,
+    };
+    let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
+    let mut spotters = Vec::new();
+    for _ in 0..cores.min(args.files.len()) {
+        let mut spotter = Spotter::new(&listening.bundle, config.clone())?;
+        for keyword in &listening.keywords {
+            spotter.add(keyword.clone());
+        }
+        spotters.push(spotter);
+    }
+    for keyword in &listening.keywords {
+        let phones: Vec<_> = keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
+        note(&format!("{}: {}", keyword.name, said(&phones)));
+    }
+    // What a scan does not need any more: text tower, lexicon, the files of the bundle.
+    drop(listening);
+    scan(args, spotters)
+}
+
+/// Spreads the files over the spotters, one thread each.
+fn scan(args: &ScanArgs, spotters: Vec<Spotter>) -> anyhow::Result<bool> {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let (give, results) = crossbeam_channel::bounded(2 * spotters.len());
+    thread::scope(|scope| {
+        for mut spotter in spotters {
+            let (next, stop, give) = (&next, &stop, give.clone());
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(file) = args.files.get(index) else { break };
+                    let outcome;
+                    (spotter, outcome) = one(spotter, file, args);
+                    if give.send((index, outcome)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(give);
+        let mut waiting = BTreeMap::new();
+        let (mut turn, mut detected, mut failed) = (0, false, 0);
+        for (index, outcome) in results {
+            waiting.insert(index, outcome);
+            while let Some(outcome) = waiting.remove(&turn) {
+                turn += 1;
+                match outcome {
+                    Ok(scanned) => {
+                        detected |= scanned.detected;
+                        if !print(&scanned.text)? {
+                            // Nobody reads any more. The threads end with the file that they are at.
+                            stop.store(true, Ordering::Relaxed);
+                            return Ok(detected);
+                        }
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        note(&format!("kws-live: {}", error.to_string().replace('\n', " ")));
+                    }
+                }
+            }
+        }
+        match failed {
+            0 => Ok(detected),
+            // A single file's error has been told already, but the status must tell it too.
+            n => anyhow::bail!("{n} of {} files could not be scanned", args.files.len()),
+        }
+    })
+}
+
+/// Scans one file; gives the spotter back, also after a failure.
+fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<Scanned, EngineError>) {
+    spotter.reset();
+    let source = match FileSource::open(file, Pace::FlatOut) {
+        Ok(source) => Box::new(source),
+        Err(error) => return (spotter, Err(error.into())),
+    };
+    let mut pipeline = match Pipeline::new(source, spotter) {
+        Ok(pipeline) => pipeline,
+        Err((error, spotter)) => return (*spotter, Err(error.into())),
+    };
+    let name = file.display().to_string();
+    let line = |record: Record<'_>| if args.json { record.json() } else { record.human() };
+    let mut scanned = Scanned { text: String::new(), detected: false };
+    let outcome = pipeline.run(|hit| {
+        scanned.detected = true;
+        if !args.best {
+            let span = (hit.start, hit.end);
+            scanned.text += &line(Record::new("detection", &hit.name, hit.score, span, Some(&name)));
+        }
+    });
+    if args.best {
+        for status in pipeline.spotter().keywords() {
+            let (score, span) = status.best.map_or((0.0, (0, 0)), |b| (b.score, (b.start, b.end)));
+            scanned.text += &line(Record::new("best", &status.keyword.name, score, span, Some(&name)));
+        }
+    }
+    (pipeline.into_spotter(), outcome.map(|()| scanned))
+}

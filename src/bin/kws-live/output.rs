@@ -1,0 +1,73 @@
+//! Lines on stdout that survive a reader who leaves, and lines on stderr that cannot fail.
+
+use std::io::{self, ErrorKind, Write};
+
+use kws_live::engine::seconds;
+use serde::Serialize;
+
+/// Writes a line to stderr; there is nobody to tell if that fails.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Writes text to stdout at once. False if nobody reads any more, which is no error.
+pub fn print(text: &str) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// A result as `--json` shows it, one object a line; times in seconds.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// `detection` or `best`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Name of the keyword.
+    pub keyword: &'a str,
+    /// 0 to 1.
+    pub score: f64,
+    /// First second of the word.
+    pub start: f64,
+    /// Last second of the word.
+    pub end: f64,
+    /// The file, as it was given.
+    pub file: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    /// From samples at 16 kHz.
+    pub fn new(
+        kind: &'static str,
+        keyword: &'a str,
+        score: f32,
+        (start, end): (u64, u64),
+        file: Option<&'a str>,
+    ) -> Self {
+        // Milliseconds and four digits are more than the model knows.
+        let round = |value: f64, unit: f64| (value * unit).round() / unit;
+        Self {
+            kind,
+            keyword,
+            score: round(f64::from(score), 1e4),
+            start: round(seconds(start), 1e3),
+            end: round(seconds(end), 1e3),
+            file,
+        }
+    }
+
+    /// The line for programs.
+    pub fn json(&self) -> String {
+        // Strings and finite numbers cannot fail.
+        serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+
+    /// The line for people.
+    pub fn human(&self) -> String {
+        let file = self.file.map(|f| format!("{f}: ")).unwrap_or_default();
+        format!("{file}{:7.2} - {:.2} s  {:.2}  {}\n", self.start, self.end, self.score, self.keyword)
+    }
+}

@@ -1,0 +1,333 @@
+//! The state that is shown, and what keys and news do to it. No terminal, no threads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use kws_live::engine::{Command, Event as News, Listened, Meters, ScoreMeter};
+use kws_live::spotter::{Detection, KeywordId};
+
+use super::event::{Event, FRAME};
+
+/// Points that a trace remembers.
+pub const HISTORY: usize = 600;
+/// Audio a point of the trace, samples at 16 kHz: one chunk of the live encoder.
+const POINT: u64 = 1_440;
+/// What one key press moves a threshold by.
+const STEP: f32 = 0.02;
+/// Pictures for which a threshold that was just moved is not read back, so that it does not jump.
+const HOLD: u32 = 10;
+/// Pictures for which a message stays.
+const MESSAGE: u32 = 8_000 / FRAME.as_millis() as u32;
+/// Pictures for which clipping stays lit.
+const CLIP: u32 = 1_500 / FRAME.as_millis() as u32;
+/// Longest text that can be typed, characters.
+const LONGEST: usize = 200;
+
+/// A keyword on the screen.
+pub struct Row {
+    pub id: KeywordId,
+    pub name: Arc<str>,
+    pub phones: String,
+    pub score: f32,
+    pub threshold: f32,
+    /// Scores, the newest last.
+    pub trace: VecDeque<f32>,
+    /// Detections so far.
+    pub hits: usize,
+    meter: Arc<ScoreMeter>,
+    hold: u32,
+}
+
+impl Row {
+    fn new(listened: &Listened) -> Self {
+        Self {
+            id: listened.id,
+            name: listened.name.clone(),
+            phones: listened.said(),
+            score: 0.0,
+            threshold: listened.meter.threshold(),
+            trace: VecDeque::with_capacity(HISTORY),
+            hits: 0,
+            meter: listened.meter.clone(),
+            hold: 0,
+        }
+    }
+
+    /// Appends a point to the trace.
+    pub fn point(&mut self, score: f32) {
+        if self.trace.len() == HISTORY {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(score);
+    }
+}
+
+/// The meters as they stood when the last picture was due.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Readings {
+    pub peak: f32,
+    pub rms: f32,
+    pub clipped: u64,
+    pub seconds: f64,
+    pub real_time_factor: f32,
+    pub latency: Option<f32>,
+    pub lost: u64,
+    pub dropped_events: u64,
+}
+
+impl Readings {
+    fn of(meters: &Meters) -> Self {
+        Self {
+            peak: meters.levels().peak(),
+            rms: meters.levels().rms(),
+            clipped: meters.levels().clipped(),
+            seconds: meters.seconds(),
+            real_time_factor: meters.real_time_factor(),
+            latency: meters.latency(),
+            lost: meters.levels().dropped().max(meters.lost()),
+            dropped_events: meters.dropped_events(),
+        }
+    }
+}
+
+/// What the keyboard is for at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    Watch,
+    /// A keyword is being typed.
+    Type(String),
+    Help,
+}
+
+/// A line for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub text: String,
+    pub error: bool,
+    left: u32,
+}
+
+/// What is to be done outside the state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Send(Command),
+    Quit,
+}
+
+/// Whether the stream runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stream {
+    Runs,
+    Paused,
+    Ended,
+    Failed(String),
+}
+
+/// Everything that is shown.
+pub struct App {
+    pub device: String,
+    pub rows: Vec<Row>,
+    pub selected: usize,
+    pub detections: Vec<Detection>,
+    pub mode: Mode,
+    pub message: Option<Message>,
+    pub stream: Stream,
+    pub readings: Readings,
+    /// Highest level of the last moments, falling.
+    pub held_peak: f32,
+    /// Pictures for which clipping is still lit.
+    pub clip_lit: u32,
+    meters: Arc<Meters>,
+    /// Audio up to which the traces are drawn.
+    drawn: u64,
+}
+
+impl App {
+    pub fn new(device: &str, keywords: &[Listened], meters: Arc<Meters>) -> Self {
+        let rows: Vec<Row> = keywords.iter().map(Row::new).collect();
+        // With nothing to listen for, the first thing to do is to type.
+        let mode = if rows.is_empty() { Mode::Type(String::new()) } else { Mode::Watch };
+        Self {
+            device: device.into(),
+            rows,
+            selected: 0,
+            detections: Vec::new(),
+            mode,
+            message: None,
+            stream: Stream::Runs,
+            readings: Readings::default(),
+            held_peak: 0.0,
+            clip_lit: 0,
+            meters,
+            drawn: 0,
+        }
+    }
+
+    /// Audio heard so far, samples at 16 kHz.
+    pub fn position(&self) -> u64 {
+        self.meters.position()
+    }
+
+    /// The keyword that keys act on.
+    pub fn current(&self) -> Option<&Row> {
+        self.rows.get(self.selected)
+    }
+
+    pub fn say(&mut self, text: impl Into<String>, error: bool) {
+        self.message = Some(Message { text: text.into(), error, left: MESSAGE });
+    }
+
+    /// Takes an event; returns what has to be done about it.
+    pub fn on(&mut self, event: Event) -> Option<Action> {
+        match event {
+            Event::Engine(news) => self.on_news(news),
+            Event::Key(key) => return self.on_key(key),
+            Event::Paste(text) => {
+                if let Mode::Type(line) = &mut self.mode {
+                    let room = LONGEST.saturating_sub(line.chars().count());
+                    line.extend(text.chars().filter(|c| !c.is_control()).take(room));
+                }
+            }
+            Event::Resize => {}
+            Event::Tick => {
+                self.tick();
+                // Somebody else asked for the end: a signal.
+                if self.meters.stopping() {
+                    return Some(Action::Quit);
+                }
+            }
+            Event::Hangup => return Some(Action::Quit),
+        }
+        None
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Detection(hit) => {
+                if let Some(row) = self.rows.iter_mut().find(|r| r.id == hit.keyword) {
+                    row.hits += 1;
+                }
+                self.detections.push(hit);
+            }
+            News::KeywordAdded(listened) => {
+                self.say(format!("listening for `{}`: {}", listened.name, listened.said()), false);
+                self.rows.push(Row::new(&listened));
+                self.selected = self.rows.len() - 1;
+            }
+            News::KeywordRemoved(id) => {
+                self.rows.retain(|r| r.id != id);
+                self.selected = self.selected.min(self.rows.len().saturating_sub(1));
+            }
+            News::KeywordRefused { reason, .. } => self.say(reason, true),
+            News::Gap { lost } => {
+                self.say(format!("{lost} samples were lost: this machine is too slow or too busy"), true);
+            }
+            News::Ended => self.stream = Stream::Ended,
+            News::Failed(reason) => self.stream = Stream::Failed(reason),
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let before = self.readings.clipped;
+        self.readings = Readings::of(&self.meters);
+        self.clip_lit = if self.readings.clipped > before { CLIP } else { self.clip_lit.saturating_sub(1) };
+        if self.stream != Stream::Runs {
+            (self.readings.peak, self.readings.rms) = (0.0, 0.0);
+        }
+        self.held_peak = self.readings.peak.max(self.held_peak * 0.95);
+        if let Some(message) = &mut self.message {
+            message.left -= 1;
+            if message.left == 0 {
+                self.message = None;
+            }
+        }
+        let position = self.meters.position();
+        let points = (position.saturating_sub(self.drawn) / POINT) as usize;
+        self.drawn += points as u64 * POINT;
+        for row in &mut self.rows {
+            row.score = row.meter.score();
+            match row.hold.checked_sub(1) {
+                Some(left) => row.hold = left,
+                None => row.threshold = row.meter.threshold(),
+            }
+            if points > 0 {
+                let score = row.meter.take_peak();
+                (0..points.min(HISTORY)).for_each(|_| row.point(score));
+            }
+        }
+    }
+
+    fn on_key(&mut self, key: KeyEvent) -> Option<Action> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if control && matches!(key.code, KeyCode::Char('c' | 'd')) {
+            return Some(Action::Quit);
+        }
+        if let Mode::Type(line) = &mut self.mode {
+            match key.code {
+                KeyCode::Esc => self.mode = Mode::Watch,
+                KeyCode::Enter => {
+                    let text = line.trim().to_owned();
+                    self.mode = Mode::Watch;
+                    if !text.is_empty() {
+                        return Some(Action::Send(Command::AddKeyword(text)));
+                    }
+                }
+                KeyCode::Backspace => {
+                    line.pop();
+                }
+                KeyCode::Char('u') if control => line.clear(),
+                KeyCode::Char(c) if !control && line.chars().count() < LONGEST => line.push(c),
+                _ => {}
+            }
+            return None;
+        }
+        if self.mode == Mode::Help {
+            self.mode = Mode::Watch;
+            return None;
+        }
+        match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return Some(Action::Quit),
+            KeyCode::Char('a') => {
+                self.message = None;
+                self.mode = Mode::Type(String::new());
+            }
+            KeyCode::Char('d') | KeyCode::Delete => {
+                return self.current().map(|row| Action::Send(Command::Remove(row.id)));
+            }
+            KeyCode::Up | KeyCode::Char('k') => self.selected = self.selected.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => {
+                self.selected = (self.selected + 1).min(self.rows.len().saturating_sub(1));
+            }
+            KeyCode::Left | KeyCode::Char('-') => return self.move_threshold(-STEP),
+            KeyCode::Right | KeyCode::Char('+' | '=') => return self.move_threshold(STEP),
+            KeyCode::Char('p' | ' ') => return self.toggle_pause(),
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.mode = Mode::Help,
+            _ => {}
+        }
+        None
+    }
+
+    fn move_threshold(&mut self, by: f32) -> Option<Action> {
+        let row = self.rows.get_mut(self.selected)?;
+        // On the grid of steps, so that there and back again is where it was; never 0, which everything would reach.
+        row.threshold = (((row.threshold + by) / STEP).round() * STEP).clamp(STEP, 1.0);
+        row.hold = HOLD;
+        Some(Action::Send(Command::SetThreshold(row.id, row.threshold)))
+    }
+
+    fn toggle_pause(&mut self) -> Option<Action> {
+        match self.stream {
+            Stream::Runs => {
+                self.stream = Stream::Paused;
+                Some(Action::Send(Command::Pause))
+            }
+            Stream::Paused => {
+                self.stream = Stream::Runs;
+                Some(Action::Send(Command::Resume))
+            }
+            Stream::Ended | Stream::Failed(_) => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The terminal UI of the live mode.
+
+mod app;
+mod event;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod view;
+
+use std::io;
+
+use anyhow::Context;
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::execute;
+use kws_live::engine::{Engine, seconds};
+
+use crate::output::{Record, print};
+use app::{Action, App};
+use event::{Event, Events};
+
+/// Puts the terminal back, whatever happens; ratatui's own hook does the same on a panic.
+struct Screen(ratatui::DefaultTerminal);
+
+impl Screen {
+    fn open() -> io::Result<Self> {
+        let terminal = ratatui::try_init()?;
+        let screen = Self(terminal);
+        execute!(io::stdout(), EnableBracketedPaste)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = execute!(io::stdout(), DisableBracketedPaste);
+        ratatui::restore();
+    }
+}
+
+/// Shows the engine until the user leaves; then prints what was detected, so that it is not lost with the screen.
+pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
+    let mut app = App::new(engine.describe(), engine.keywords(), engine.meters().clone());
+    let shown = show(engine, &mut app);
+    let ended = engine.stop();
+    // What came out between the last picture and the end.
+    let rest: Vec<_> = engine.events().try_iter().collect();
+    for news in rest {
+        app.on(Event::Engine(news));
+    }
+    summary(&app)?;
+    shown?;
+    Ok(ended?)
+}
+
+fn show(engine: &Engine, app: &mut App) -> anyhow::Result<()> {
+    let mut screen = Screen::open().context("cannot use this terminal; try --no-tui")?;
+    let mut events = Events::new(engine.events().clone())?;
+    loop {
+        let event = events.next();
+        let draw = matches!(event, Event::Tick | Event::Key(_) | Event::Resize);
+        match app.on(event) {
+            Some(Action::Quit) => return Ok(()),
+            Some(Action::Send(command)) => {
+                if let Err(error) = engine.send(command) {
+                    app.say(error.to_string(), true);
+                }
+            }
+            None => {}
+        }
+        if draw {
+            screen.0.draw(|frame| app.render(frame)).context("cannot draw on this terminal")?;
+        }
+    }
+}
+
+fn summary(app: &App) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for hit in &app.detections {
+        text += &Record::new("detection", &hit.name, hit.score, (hit.start, hit.end), None).human();
+    }
+    let count = app.detections.len();
+    let ending = if count == 1 { "" } else { "s" };
+    text += &format!("{count} detection{ending} in {:.1} s\n", seconds(app.position()));
+    print(&text)?;
+    Ok(())
+}

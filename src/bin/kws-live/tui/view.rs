@@ -1,0 +1,278 @@
+//! The picture of an [`App`], on a terminal of any size.
+
+use kws_live::engine::seconds;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Position, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Clear, Paragraph};
+
+use super::app::{App, Mode, Row, Stream};
+use super::trace::Trace;
+
+/// Bottom of the level meter, dB of full scale.
+const QUIETEST: f32 = -60.0;
+/// Width from which detections stand beside the traces rather than below.
+const WIDE: u16 = 66;
+/// Columns of the detections when they stand beside.
+const ASIDE: u16 = 32;
+/// Most rows a keyword takes, its label included.
+const TALLEST: u16 = 7;
+
+const HELP: [(&str, &str); 8] = [
+    ("a", "add keywords (as in --keywords)"),
+    ("d", "remove the selected keyword"),
+    ("up, down", "select a keyword"),
+    ("left, right", "move its threshold"),
+    ("p, space", "pause, go on"),
+    ("?", "this help"),
+    ("q, Esc", "quit; detections are printed"),
+    ("", "threshold line: what a score must reach"),
+];
+
+fn dim() -> Style {
+    Style::new().fg(Color::DarkGray)
+}
+
+fn decibels(level: f32) -> f32 {
+    20.0 * level.max(1e-6).log10()
+}
+
+/// Cells of `width` that a level fills.
+fn cells(level: f32, width: u16) -> u16 {
+    let share = 1.0 - decibels(level) / QUIETEST;
+    (share.clamp(0.0, 1.0) * f32::from(width)).round() as u16
+}
+
+/// Minutes and seconds.
+fn clock(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    format!("{}:{:02}", whole / 60, whole % 60)
+}
+
+impl App {
+    /// Draws everything; changes nothing.
+    pub fn render(&self, frame: &mut Frame<'_>) {
+        let area = frame.area();
+        let top = if area.height >= 7 { 3 } else { area.height.min(1) };
+        let foot = u16::from(area.height >= 3 || matches!(self.mode, Mode::Type(_)));
+        let [head, body, foot] =
+            Layout::vertical([Constraint::Length(top), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
+        self.head(frame, head);
+        if area.width >= WIDE {
+            let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(ASIDE)]).areas(body);
+            self.keywords(frame, left);
+            self.detections(frame, right);
+        } else if body.height >= 8 {
+            let [upper, lower] = Layout::vertical([Constraint::Fill(2), Constraint::Fill(1)]).areas(body);
+            self.keywords(frame, upper);
+            self.detections(frame, lower);
+        } else {
+            self.keywords(frame, body);
+        }
+        self.foot(frame, foot);
+        if self.mode == Mode::Help {
+            help(frame, area);
+        }
+    }
+
+    fn head(&self, frame: &mut Frame<'_>, area: Rect) {
+        let [title, level, meters] = Layout::vertical([Constraint::Length(1); 3]).areas(area);
+        self.title(frame, title);
+        if area.height >= 3 {
+            self.level(frame, level);
+            self.meters(frame, meters);
+        }
+    }
+
+    fn title(&self, frame: &mut Frame<'_>, area: Rect) {
+        let state = match &self.stream {
+            Stream::Runs => Span::styled("● ", Color::Green),
+            Stream::Paused => Span::styled("‖ paused ", Color::Yellow),
+            Stream::Ended => Span::styled("■ ended ", Color::Yellow),
+            Stream::Failed(_) => Span::styled("■ failed ", Color::Red),
+        };
+        let name = Span::from(" kws-live ").bold();
+        let time = Span::from(clock(self.readings.seconds));
+        let device = Span::styled(format!("  {}", self.device), dim());
+        frame.render_widget(Line::from(vec![name, state, time, device]), area);
+    }
+
+    fn level(&self, frame: &mut Frame<'_>, area: Rect) {
+        let [label, bar, value, clip] = Layout::horizontal([
+            Constraint::Length(7),
+            Constraint::Fill(1),
+            Constraint::Length(9),
+            Constraint::Length(6),
+        ])
+        .areas(area);
+        frame.render_widget(Line::from(" level").style(dim()), label);
+        let (full, peak) = (cells(self.readings.rms, bar.width), cells(self.held_peak, bar.width));
+        let colour = |column: u16| match decibels_at(column, bar.width) {
+            d if d > -3.0 => Color::Red,
+            d if d > -12.0 => Color::Yellow,
+            _ => Color::Green,
+        };
+        let buffer = frame.buffer_mut();
+        for column in 0..bar.width {
+            let (symbol, style) = if column < full {
+                ("█", Style::new().fg(colour(column)))
+            } else if column + 1 == peak {
+                ("▌", Style::new().fg(colour(column)))
+            } else {
+                ("·", dim())
+            };
+            buffer[(bar.x + column, bar.y)].set_symbol(symbol).set_style(style);
+        }
+        let loud = decibels(self.held_peak);
+        let text = if loud <= QUIETEST { "  -- dB ".into() } else { format!("{loud:4.0} dB ") };
+        frame.render_widget(Line::from(text), value);
+        if self.clip_lit > 0 {
+            frame.render_widget(Line::from(" CLIP ").style(Style::new().fg(Color::White).bg(Color::Red).bold()), clip);
+        } else if self.readings.clipped > 0 {
+            frame.render_widget(Line::from(" clip ").style(Color::Red), clip);
+        }
+    }
+
+    fn meters(&self, frame: &mut Frame<'_>, area: Rect) {
+        let r = &self.readings;
+        let latency = r.latency.map_or_else(|| "--".into(), |l| format!("{:.0} ms", l * 1e3));
+        let mut spans = Vec::new();
+        let mut show = |label: &'static str, value: String, bad: bool| {
+            spans.push(Span::styled(label, dim()));
+            spans.push(if bad { Span::styled(value, Color::Red).bold() } else { Span::from(value) });
+        };
+        show(" real-time factor ", format!("{:.3}", r.real_time_factor), r.real_time_factor > 0.8);
+        show("  latency ", latency, false);
+        show("  lost ", r.lost.to_string(), r.lost > 0);
+        if r.clipped > 0 {
+            show("  clipped ", r.clipped.to_string(), false);
+        }
+        if r.dropped_events > 0 {
+            show("  events dropped ", r.dropped_events.to_string(), true);
+        }
+        frame.render_widget(Line::from(spans), area);
+    }
+
+    fn keywords(&self, frame: &mut Frame<'_>, area: Rect) {
+        let mut block = Block::bordered().border_type(BorderType::Rounded).border_style(dim()).title(" keywords ");
+        if let Some(row) = self.current() {
+            block = block.title_bottom(Line::from(format!(" {}: {} ", row.name, row.phones)).style(Color::Cyan));
+        }
+        // A frame around a single line is a waste.
+        let inner = if area.height >= 3 { block.inner(area) } else { area };
+        if area.height >= 3 {
+            frame.render_widget(block, area);
+        }
+        if self.rows.is_empty() {
+            frame.render_widget(Line::from(" none yet: press a to add one").style(dim()), inner);
+            return;
+        }
+        let count = self.rows.len() as u16;
+        let tall = (inner.height / count.max(1)).clamp(2, TALLEST).min(inner.height);
+        if tall == 0 {
+            return;
+        }
+        let shown = usize::from(inner.height / tall);
+        let first = (self.selected + 1).saturating_sub(shown);
+        for (place, (index, row)) in self.rows.iter().enumerate().skip(first).take(shown).enumerate() {
+            let spot = Rect { y: inner.y + place as u16 * tall, height: tall, ..inner };
+            keyword(frame, spot, row, index == self.selected);
+        }
+    }
+
+    fn detections(&self, frame: &mut Frame<'_>, area: Rect) {
+        let title = format!(" detections {} ", self.detections.len());
+        let block = Block::bordered().border_type(BorderType::Rounded).border_style(dim()).title(title);
+        let inner = block.inner(area);
+        frame.render_widget(block, area);
+        let lines: Vec<Line<'_>> = self
+            .detections
+            .iter()
+            .rev()
+            .take(usize::from(inner.height))
+            .enumerate()
+            .map(|(age, hit)| {
+                let name = Span::from(hit.name.to_string());
+                Line::from(vec![
+                    Span::styled(format!("{:8.2} s ", seconds(hit.start)), dim()),
+                    Span::styled(format!(" {:.2}  ", hit.score), Color::Green),
+                    if age == 0 { name.bold() } else { name },
+                ])
+            })
+            .collect();
+        frame.render_widget(Paragraph::new(lines), inner);
+    }
+
+    fn foot(&self, frame: &mut Frame<'_>, area: Rect) {
+        if area.is_empty() {
+            return;
+        }
+        if let Mode::Type(text) = &self.mode {
+            let line = Line::from(vec![Span::from(" add: ").bold(), Span::from(text.as_str())]);
+            let width = line.width() as u16;
+            // The end of a long line is what is being typed.
+            let hidden = (width + 1).saturating_sub(area.width);
+            frame.set_cursor_position(Position::new(area.x + (width - hidden).min(area.width - 1), area.y));
+            let hint = area.width.saturating_sub(width + 2);
+            frame.render_widget(Paragraph::new(line).scroll((0, hidden)), area);
+            let help = "Enter adds, Esc leaves";
+            if usize::from(hint) > help.len() {
+                let spot = Rect { x: area.x + width + 2, width: hint, ..area };
+                frame.render_widget(Line::from(help).style(dim()).right_aligned(), spot);
+            }
+            return;
+        }
+        if let Some(message) = &self.message {
+            let colour = if message.error { Color::Red } else { Color::Cyan };
+            frame.render_widget(Line::from(format!(" {}", message.text)).style(colour), area);
+            return;
+        }
+        if let Stream::Failed(reason) = &self.stream {
+            frame.render_widget(Line::from(format!(" {reason}")).style(Color::Red), area);
+            return;
+        }
+        let keys = [("a", "add"), ("d", "remove"), ("↑↓", "select"), ("←→", "threshold"), ("p", "pause")];
+        let mut spans = Vec::new();
+        for (key, what) in keys.into_iter().chain([("?", "help"), ("q", "quit")]) {
+            spans.push(Span::from(format!(" {key}")).bold());
+            spans.push(Span::styled(format!(" {what} "), dim()));
+        }
+        frame.render_widget(Line::from(spans), area);
+    }
+}
+
+/// Level in dB at which the meter reaches a column.
+fn decibels_at(column: u16, width: u16) -> f32 {
+    QUIETEST * (1.0 - f32::from(column) / f32::from(width.max(1)))
+}
+
+fn keyword(frame: &mut Frame<'_>, area: Rect, row: &Row, selected: bool) {
+    let [label, trace] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let over = row.score >= row.threshold;
+    let name = if selected { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
+    let mut spans = vec![
+        Span::styled(if selected { "▸ " } else { "  " }, Color::Cyan),
+        Span::styled(row.name.to_string(), name),
+        Span::styled(format!("  {:.2}", row.score), if over { Color::Green } else { Color::Blue }),
+        Span::styled(format!("  threshold {:.2}", row.threshold), Color::Yellow),
+    ];
+    if row.hits > 0 {
+        spans.push(Span::styled(format!("  {} heard", row.hits), Color::Green));
+    }
+    frame.render_widget(Line::from(spans), label);
+    frame.render_widget(Trace { scores: &row.trace, threshold: row.threshold }, trace);
+}
+
+fn help(frame: &mut Frame<'_>, area: Rect) {
+    let width = 50.min(area.width);
+    let height = (HELP.len() as u16 + 2).min(area.height);
+    let spot = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    let lines: Vec<Line<'_>> = HELP
+        .iter()
+        .map(|(key, what)| Line::from(vec![Span::from(format!(" {key:12}")).bold(), Span::from(*what)]))
+        .collect();
+    frame.render_widget(Clear, spot);
+    let block = Block::bordered().border_type(BorderType::Rounded).title(" keys ").title_bottom(" any key closes ");
+    frame.render_widget(Paragraph::new(lines).block(block), spot);
+}

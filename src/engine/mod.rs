@@ -1,0 +1,360 @@
+//! `Engine`: a [`Spotter`] that listens by itself. Threads and channels live here and nowhere else.
+//!
+//! | thread | does | may not | talks by |
+//! |---|---|---|---|
+//! | capture callback (the sound system's) | mixes down, offers blocks to a ring | allocate, lock, log, wait | lock-free ring |
+//! | worker | reads, resamples, spots | wait on the UI (see [`Delivery`]) | bounded [`Event`] channel, atomics ([`Meters`]) |
+//! | enrolment | turns typed text into a keyword | touch the stream | the worker's orders |
+//! | the caller's | shows events, sends commands | touch audio state | [`Command`]s, drained between hops |
+//!
+//! ```no_run
+//! use kws_live::audio::MicSource;
+//! use kws_live::engine::{Engine, EngineConfig, Event, seconds};
+//! use kws_live::{enrol::Enroller, model::Bundle, spotter::{Spotter, SpotterConfig}, text::parse_keywords};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let microphone = Box::new(MicSource::open(None)?); // first: its ring fills while the model loads
+//! let (bundle, config) = (Bundle::embedded()?, SpotterConfig::default());
+//! let mut enroller = Enroller::new(&bundle, config.choice)?;
+//! let mut spotter = Spotter::new(&bundle, config)?;
+//! for spec in parse_keywords("hello, stop")? {
+//!     spotter.add(enroller.text(&spec)?);
+//! }
+//! let engine = Engine::start(microphone, spotter, Some(enroller), EngineConfig::default())?;
+//! for event in engine.events() {
+//!     if let Event::Detection(hit) = event {
+//!         println!("{} at {:.2} s, score {:.2}", hit.name, seconds(hit.start), hit.score);
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+
+mod meters;
+mod pipeline;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+pub use meters::{Meters, ScoreMeter, seconds};
+pub use pipeline::Pipeline;
+
+use crate::audio::{AudioError, AudioSource, Levels};
+use crate::detect::Keyword;
+use crate::enrol::Enroller;
+use crate::spotter::{Detection, KeywordId, SpotError, Spotter};
+use crate::text::{Phone, parse_keywords};
+use worker::{Order, Outbox, Worker};
+
+/// Commands that can wait for the worker.
+const COMMANDS: usize = 64;
+
+/// What stops an [`Engine`], or keeps it from taking a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The source failed.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The spotter failed.
+    #[error(transparent)]
+    Spot(#[from] SpotError),
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}; close other programs")]
+    Thread(#[source] std::io::Error),
+    /// A bug in a thread of the engine.
+    #[error("the {0} thread stopped on a bug; please report it with the message above")]
+    Panicked(&'static str),
+    /// Too many commands are waiting.
+    #[error("the engine is busy; try again in a moment")]
+    Busy,
+    /// The worker has ended.
+    #[error("the stream has ended")]
+    Over,
+    /// The engine was started without an [`Enroller`].
+    #[error("this engine cannot add keywords; start it with an enroller")]
+    NoEnroller,
+}
+
+/// What to do with an event when the UI is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// Drop and count it: right for a microphone, which does not wait either.
+    #[default]
+    Drop,
+    /// Wait: right for a file that is read flat out, so that no detection is lost.
+    Wait,
+}
+
+/// How to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Events that can wait to be read.
+    pub event_capacity: usize,
+    /// What happens to more.
+    pub delivery: Delivery,
+    /// Stop after so much audio (live: or so much time).
+    pub limit: Option<Duration>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { event_capacity: 256, delivery: Delivery::Drop, limit: None }
+    }
+}
+
+/// A keyword that is listened for.
+#[derive(Debug, Clone)]
+pub struct Listened {
+    /// Its handle.
+    pub id: KeywordId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its pronunciations.
+    pub phones: Vec<Vec<Phone>>,
+    /// Its score, live.
+    pub meter: Arc<ScoreMeter>,
+}
+
+impl Listened {
+    fn new(id: KeywordId, keyword: &Keyword, meter: Arc<ScoreMeter>) -> Self {
+        let phones = keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
+        Self { id, name: keyword.name.as_str().into(), phones, meter }
+    }
+
+    /// Its pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
+    pub fn said(&self) -> String {
+        said(&self.phones)
+    }
+}
+
+/// Pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
+pub fn said(phones: &[Vec<Phone>]) -> String {
+    let ways = phones.iter().map(|way| way.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" "));
+    ways.collect::<Vec<_>>().join(" | ")
+}
+
+/// News from the worker.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// A keyword was heard.
+    Detection(Detection),
+    /// A keyword is listened for from now on.
+    KeywordAdded(Listened),
+    /// A keyword is no longer listened for.
+    KeywordRemoved(KeywordId),
+    /// A text that cannot be listened for, and why.
+    KeywordRefused {
+        /// What was typed.
+        text: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Samples were lost before the worker could read them.
+    Gap {
+        /// How many, at the source's rate.
+        lost: u64,
+    },
+    /// The stream has ended; the last event.
+    Ended,
+    /// The stream has failed, in one line; the last event.
+    Failed(String),
+}
+
+/// What an engine can be told.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Listen for these keywords too: text as in `--keywords`. Answered by [`Event::KeywordAdded`] or
+    /// [`Event::KeywordRefused`].
+    AddKeyword(String),
+    /// Stop listening for a keyword.
+    Remove(KeywordId),
+    /// Give a keyword its own threshold, 0 to 1.
+    SetThreshold(KeywordId, f32),
+    /// Move the common threshold: 0 (deaf) to 1 (jumpy).
+    SetSensitivity(f32),
+    /// Hear nothing: a microphone runs on unheard, a file waits.
+    Pause,
+    /// Listen again.
+    Resume,
+    /// End the stream: the last words are let out, then comes [`Event::Ended`].
+    Stop,
+}
+
+/// Ends an engine from anywhere, such as a signal handler's thread.
+#[derive(Debug, Clone)]
+pub struct StopHandle(Arc<Meters>);
+
+impl StopHandle {
+    /// As [`Command::Stop`]; cannot fail and does not wait.
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Release);
+    }
+}
+
+/// A running spotter. Dropping it stops and joins its threads.
+pub struct Engine {
+    events: Receiver<Event>,
+    orders: Sender<Order>,
+    enrol: Option<Sender<String>>,
+    worker: Option<JoinHandle<Result<(), EngineError>>>,
+    enroller: Option<JoinHandle<()>>,
+    meters: Arc<Meters>,
+    keywords: Vec<Listened>,
+    describe: String,
+}
+
+impl Engine {
+    /// Starts to listen. Keywords that `spotter` holds are listened for at once; `enroller` is what adds more.
+    ///
+    /// # Errors
+    /// If the source's rate cannot be resampled or a thread cannot be started.
+    pub fn start(
+        source: Box<dyn AudioSource>,
+        spotter: Spotter,
+        enroller: Option<Enroller>,
+        config: EngineConfig,
+    ) -> Result<Self, EngineError> {
+        let describe = source.describe();
+        let measured = source.levels();
+        let own = measured.is_none().then(Arc::<Levels>::default);
+        let meters = Arc::new(Meters::new(measured.or_else(|| own.clone()).unwrap_or_default()));
+        let keywords: Vec<Listened> =
+            spotter.keywords().map(|status| Listened::new(status.id, status.keyword, Arc::default())).collect();
+        let (events_in, events) = bounded(config.event_capacity.max(1));
+        let (orders, orders_out) = bounded(COMMANDS);
+        let worker = Worker {
+            pipeline: Pipeline::new(source, spotter).map_err(|(error, _)| error)?,
+            orders: orders_out,
+            outbox: Outbox { events: events_in, delivery: config.delivery, meters: meters.clone() },
+            listened: keywords.clone(),
+            levels: own,
+            limit: config.limit,
+            paused: false,
+        };
+        let spawn = |name: &str| thread::Builder::new().name(name.into());
+        let worker = spawn("kws-worker").spawn(move || worker.run()).map_err(EngineError::Thread)?;
+        let mut engine =
+            Self { events, orders, enrol: None, worker: Some(worker), enroller: None, meters, keywords, describe };
+        if let Some(enroller) = enroller {
+            let (texts_in, texts) = bounded(COMMANDS);
+            let orders = engine.orders.clone();
+            let handle =
+                spawn("kws-enrol").spawn(move || enrol(enroller, &texts, &orders)).map_err(EngineError::Thread)?;
+            engine.enrol = Some(texts_in);
+            engine.enroller = Some(handle);
+        }
+        Ok(engine)
+    }
+
+    /// The keywords it was started with.
+    pub fn keywords(&self) -> &[Listened] {
+        &self.keywords
+    }
+
+    /// The source, in one line.
+    pub fn describe(&self) -> &str {
+        &self.describe
+    }
+
+    /// The meters.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    /// News, to wait for or to poll; iterating ends with the stream.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// A handle that only stops.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.meters.clone())
+    }
+
+    /// Sends a command; never waits.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] or [`EngineError::Over`] if it was not taken, [`EngineError::NoEnroller`].
+    pub fn send(&self, command: Command) -> Result<(), EngineError> {
+        let order = match command {
+            Command::AddKeyword(text) => {
+                let enrol = self.enrol.as_ref().ok_or(EngineError::NoEnroller)?;
+                return enrol.try_send(text).map_err(refused);
+            }
+            Command::Stop => {
+                self.stop_handle().stop();
+                return Ok(());
+            }
+            Command::Remove(id) => Order::Remove(id),
+            Command::SetThreshold(id, threshold) => Order::Threshold(id, threshold),
+            Command::SetSensitivity(sensitivity) => Order::Sensitivity(sensitivity),
+            Command::Pause => Order::Pause(true),
+            Command::Resume => Order::Pause(false),
+        };
+        self.orders.try_send(order).map_err(refused)
+    }
+
+    /// Stops, waits for the threads and says how the stream ended. Events not read yet stay in [`Engine::events`] until the
+    /// engine is dropped, so read to [`Event::Ended`] first where each one counts.
+    ///
+    /// # Errors
+    /// What ended the stream, if not its end or a stop.
+    pub fn stop(&mut self) -> Result<(), EngineError> {
+        self.stop_handle().stop();
+        self.enrol = None;
+        let outcome = match self.worker.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(EngineError::Panicked("worker")),
+        };
+        match self.enroller.take().map(JoinHandle::join) {
+            Some(Err(_)) if outcome.is_ok() => Err(EngineError::Panicked("enrolment")),
+            _ => outcome,
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            log::debug!("{error}");
+        }
+    }
+}
+
+fn refused<T>(error: TrySendError<T>) -> EngineError {
+    match error {
+        TrySendError::Full(_) => EngineError::Busy,
+        TrySendError::Disconnected(_) => EngineError::Over,
+    }
+}
+
+/// The enrolment thread: text in, finished keywords out; ends with either channel.
+fn enrol(mut enroller: Enroller, texts: &Receiver<String>, orders: &Sender<Order>) {
+    for text in texts {
+        let specs = match parse_keywords(&text) {
+            Ok(specs) => specs,
+            Err(error) => {
+                if orders.send(Order::Refused { text, reason: error.to_string() }).is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        for spec in specs {
+            let order = match enroller.text(&spec) {
+                Ok(keyword) => Order::Add(keyword),
+                Err(error) => Order::Refused { text: spec.name, reason: error.to_string() },
+            };
+            if orders.send(order).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Source -> resampler -> spotter, one piece at a time, on the caller's thread.
+
+use super::EngineError;
+use crate::audio::{AudioError, AudioSource, Chunk, MODEL_RATE, Resampler};
+use crate::spotter::{Detection, Spotter};
+
+/// The synchronous path that both the [`super::Engine`]'s worker and a file scan run. Results do not depend on how the
+/// source cuts its samples.
+pub struct Pipeline {
+    source: Box<dyn AudioSource>,
+    resampler: Resampler,
+    spotter: Spotter,
+    /// What the last read brought, at the source's rate.
+    block: Vec<f32>,
+    /// The same at 16 kHz.
+    mono: Vec<f32>,
+    /// Samples read or lost so far, at the source's rate.
+    taken: u64,
+    /// Whether anything was processed since the last flush.
+    dirty: bool,
+}
+
+impl Pipeline {
+    /// Joins a source and a spotter.
+    ///
+    /// # Errors
+    /// [`AudioError::Rate`] if the source's rate cannot be resampled; the spotter comes back with it.
+    pub fn new(source: Box<dyn AudioSource>, spotter: Spotter) -> Result<Self, (AudioError, Box<Spotter>)> {
+        let rate = source.rate();
+        let resampler = match Resampler::new(rate) {
+            Ok(resampler) => resampler,
+            Err(error) => return Err((error, Box::new(spotter))),
+        };
+        // A tenth of a second: commands wait no longer than that between two reads.
+        let block = vec![0.0; (rate as usize / 10).max(1)];
+        Ok(Self { source, resampler, spotter, block, mono: Vec::new(), taken: 0, dirty: false })
+    }
+
+    /// Reads the next piece; waits at most as long as [`AudioSource::read`].
+    ///
+    /// # Errors
+    /// As the source.
+    pub fn read(&mut self) -> Result<Chunk, AudioError> {
+        self.source.read(&mut self.block)
+    }
+
+    /// The samples that [`Pipeline::read`] brought, at the source's rate.
+    pub fn block(&self, chunk: Chunk) -> &[f32] {
+        match chunk {
+            Chunk::Samples(count) => &self.block[..count],
+            _ => &[],
+        }
+    }
+
+    /// Spots in what was just read. A gap and the end close what is open before they move the clock.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn process(&mut self, chunk: Chunk, on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        match chunk {
+            Chunk::Samples(count) => {
+                self.taken += count as u64;
+                self.dirty = true;
+                self.mono.clear();
+                self.resampler.push(&self.block[..count], &mut self.mono);
+                Ok(self.spotter.process(&self.mono, on_hit)?)
+            }
+            Chunk::Lost(count) => self.lose(count, on_hit),
+            Chunk::Idle => Ok(()),
+            Chunk::End => self.flush(on_hit),
+        }
+    }
+
+    /// Treats samples as lost: the clock goes on, nothing is spotted in them.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn lose(&mut self, count: u64, on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        self.flush(on_hit)?;
+        self.taken += count;
+        // From the total, so that rounding never adds up.
+        let due = (self.taken * u64::from(MODEL_RATE)).div_ceil(u64::from(self.source.rate()));
+        self.spotter.skip(due.saturating_sub(self.spotter.position()));
+        Ok(())
+    }
+
+    /// Lets the last words out.
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn flush(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        self.mono.clear();
+        self.resampler.flush(&mut self.mono);
+        self.spotter.process(&self.mono, &mut on_hit)?;
+        Ok(self.spotter.flush(on_hit)?)
+    }
+
+    /// Runs to the end of the source.
+    ///
+    /// # Errors
+    /// If the source or the backend fails.
+    pub fn run(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        loop {
+            let chunk = self.read()?;
+            self.process(chunk, &mut on_hit)?;
+            if chunk == Chunk::End {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &dyn AudioSource {
+        &*self.source
+    }
+
+    /// The spotter, to read its state.
+    pub fn spotter(&self) -> &Spotter {
+        &self.spotter
+    }
+
+    /// The spotter, to change its keywords between two pieces.
+    pub fn spotter_mut(&mut self) -> &mut Spotter {
+        &mut self.spotter
+    }
+
+    /// Gives the spotter back, for the next source. It is reset.
+    pub fn into_spotter(mut self) -> Spotter {
+        self.spotter.reset();
+        self.spotter
+    }
+
+    /// Delay of the resampler, seconds.
+    pub fn resampler_latency(&self) -> f32 {
+        self.resampler.latency() as f32 / self.source.rate() as f32
+    }
+}

@@ -1,0 +1,192 @@
+//! The worker: reads, spots, publishes; never waits on the UI unless told to.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
+
+use super::meters::{Meters, ScoreMeter};
+use super::pipeline::Pipeline;
+use super::{Delivery, EngineError, Event, Listened};
+use crate::audio::{Chunk, Levels, MODEL_RATE};
+use crate::detect::Keyword;
+use crate::spotter::{Detection, KeywordId};
+
+/// How long a paused worker sleeps between two looks at its orders.
+const NAP: Duration = Duration::from_millis(50);
+/// How long a stopping worker still offers an event to a UI that does not read.
+const LAST_OFFER: Duration = Duration::from_millis(500);
+
+/// What the worker can be told, drained between hops.
+#[derive(Debug)]
+pub(super) enum Order {
+    Add(Keyword),
+    Refused { text: String, reason: String },
+    Remove(KeywordId),
+    Threshold(KeywordId, f32),
+    Sensitivity(f32),
+    Pause(bool),
+}
+
+/// The way out for events.
+pub(super) struct Outbox {
+    pub events: Sender<Event>,
+    pub delivery: Delivery,
+    pub meters: Arc<Meters>,
+}
+
+impl Outbox {
+    /// Offers an event; a lost one is counted.
+    fn send(&self, event: Event) {
+        match self.delivery {
+            Delivery::Drop => {
+                if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+                    self.meters.drop_event();
+                }
+            }
+            Delivery::Wait => self.insist(event),
+        }
+    }
+
+    /// Waits for room, as long as nobody wants the worker to stop.
+    fn insist(&self, mut event: Event) {
+        let mut since = None;
+        while let Err(SendTimeoutError::Timeout(back)) = self.events.send_timeout(event, NAP) {
+            event = back;
+            if self.meters.stop.load(Ordering::Acquire) && since.get_or_insert_with(Instant::now).elapsed() > LAST_OFFER
+            {
+                self.meters.drop_event();
+                return;
+            }
+        }
+    }
+}
+
+pub(super) struct Worker {
+    pub pipeline: Pipeline,
+    pub orders: Receiver<Order>,
+    pub outbox: Outbox,
+    pub listened: Vec<Listened>,
+    /// Level meters to fill here, for a source that does not measure by itself.
+    pub levels: Option<Arc<Levels>>,
+    pub limit: Option<Duration>,
+    pub paused: bool,
+}
+
+impl Worker {
+    /// Runs to the end of the source, to the limit or to the stop; then says how it ended.
+    pub fn run(mut self) -> Result<(), EngineError> {
+        self.outbox.meters.set_ready();
+        self.publish();
+        let outcome = self.listen();
+        // The end must be told even to a UI that lags behind.
+        let last = match &outcome {
+            Ok(()) => Event::Ended,
+            Err(error) => Event::Failed(error.to_string().replace('\n', " ")),
+        };
+        if let Err(SendTimeoutError::Timeout(_)) = self.outbox.events.send_timeout(last, LAST_OFFER) {
+            self.outbox.meters.drop_event();
+        }
+        outcome
+    }
+
+    fn listen(&mut self) -> Result<(), EngineError> {
+        let started = Instant::now();
+        loop {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
+            }
+            let meters = &self.outbox.meters;
+            let over = self.limit.is_some_and(|limit| {
+                meters.seconds() >= limit.as_secs_f64() || (self.pipeline.source().live() && started.elapsed() >= limit)
+            });
+            if over || meters.stop.load(Ordering::Acquire) {
+                return self.hop(Chunk::End);
+            }
+            if self.paused && !self.pipeline.source().live() {
+                // A file waits where it is; a microphone goes on and is not listened to.
+                if let Ok(order) = self.orders.recv_timeout(NAP) {
+                    self.obey(order);
+                }
+                continue;
+            }
+            let chunk = self.pipeline.read()?;
+            if let Some(levels) = &self.levels {
+                levels.measure(self.pipeline.block(chunk));
+            }
+            self.hop(chunk)?;
+            if chunk == Chunk::End {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hop(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+        let began = Instant::now();
+        let before = self.pipeline.spotter().position();
+        let resampling = self.pipeline.resampler_latency();
+        let outbox = &self.outbox;
+        let on_hit = |hit: &Detection| {
+            let waited = hit.emitted.saturating_sub(hit.end) as f32 / MODEL_RATE as f32;
+            outbox.meters.detected(waited + resampling + began.elapsed().as_secs_f32());
+            outbox.send(Event::Detection(hit.clone()));
+        };
+        match chunk {
+            Chunk::Samples(count) if self.paused => self.pipeline.lose(count as u64, on_hit)?,
+            chunk => self.pipeline.process(chunk, on_hit)?,
+        }
+        if let Chunk::Lost(lost) = chunk {
+            outbox.meters.add_lost(lost);
+            outbox.send(Event::Gap { lost });
+        }
+        let position = self.pipeline.spotter().position();
+        if matches!(chunk, Chunk::Samples(_)) && !self.paused {
+            let audio = (position - before) as f32 / MODEL_RATE as f32;
+            outbox.meters.spent(began.elapsed().as_secs_f32(), audio);
+        }
+        outbox.meters.set_position(position);
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&self) {
+        for (status, listened) in self.pipeline.spotter().keywords().zip(&self.listened) {
+            listened.meter.set(status.score, status.threshold);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        let spotter = self.pipeline.spotter_mut();
+        match order {
+            Order::Add(keyword) => {
+                if self.listened.iter().any(|l| l.name.eq_ignore_ascii_case(&keyword.name)) {
+                    let reason = format!("`{}` is already listened for", keyword.name);
+                    self.outbox.send(Event::KeywordRefused { text: keyword.name, reason });
+                    return;
+                }
+                let mut listened = Listened::new(KeywordId(0), &keyword, Arc::<ScoreMeter>::default());
+                listened.id = spotter.add(keyword);
+                self.listened.push(listened.clone());
+                self.publish();
+                self.outbox.send(Event::KeywordAdded(listened));
+            }
+            Order::Refused { text, reason } => self.outbox.send(Event::KeywordRefused { text, reason }),
+            Order::Remove(id) => {
+                if spotter.remove(id) {
+                    self.listened.retain(|l| l.id != id);
+                    self.outbox.send(Event::KeywordRemoved(id));
+                }
+            }
+            Order::Threshold(id, threshold) => {
+                spotter.set_threshold(id, threshold);
+                self.publish();
+            }
+            Order::Sensitivity(sensitivity) => {
+                spotter.set_sensitivity(sensitivity);
+                self.publish();
+            }
+            Order::Pause(paused) => self.paused = paused,
+        }
+    }
+}
