@@ -30,6 +30,8 @@
 
 mod meters;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;
@@ -282,6 +284,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Busy`] or [`EngineError::Over`] if it was not taken, [`EngineError::NoEnroller`].
     pub fn send(&self, command: Command) -> Result<(), EngineError> {
+        if self.worker.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(EngineError::Over);
+        }
         let order = match command {
             Command::AddKeyword(text) => {
                 let enrol = self.enrol.as_ref().ok_or(EngineError::NoEnroller)?;

@@ -6,6 +6,7 @@
 mod args;
 mod cmd;
 mod output;
+mod quiet;
 #[cfg(feature = "tui")]
 mod tui;
 

@@ -93,6 +93,7 @@ fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
 
 #[cfg(feature = "mic")]
 fn microphone(device: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+    let _quiet = crate::quiet::Quiet::new();
     Ok(Box::new(kws_live::audio::MicSource::open(device)?))
 }
 
