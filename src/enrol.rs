@@ -1,10 +1,11 @@
 //! Keywords from typed text and from recordings. Off the hot path, with sessions of its own.
 
-use crate::detect::pool::pool_weights;
-use crate::detect::{Embedding, Keyword, Pronunciation, WindowEmbedder};
-use crate::frontend::{FrontendConfig, FrontendError, log_mel};
-use crate::model::{BackendChoice, Bundle, Encoder, EncoderOutput, EncoderSpec, ModelError, TextEncoder, WindowHead};
-use crate::text::{BLANK, G2p, KeywordSpec, Lexicon, Phone, Pronouncer, TextError};
+use crate::detect::{Embedding, Keyword, Pronunciation};
+use crate::frontend::FrontendError;
+use crate::model::{BackendChoice, Bundle, ModelError, TextEncoder};
+use crate::segment::{Segment, SegmentEmbedder, segment_embedder};
+use crate::spotter::SpotError;
+use crate::text::{G2p, KeywordSpec, Lexicon, Phone, Pronouncer, TextError};
 
 /// Why a keyword was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,20 +47,16 @@ pub struct Enrolled {
 /// A word of the wrong text has this cosine with a recording, or less, most of the time.
 const MISMATCH: f32 = 0.3;
 
+/// Sample rate of recordings, Hz.
+const RATE: usize = 16_000;
+/// Samples of a frame of the search for the loud part (30 ms).
+const FRAME: usize = 480;
+
 /// Makes keywords.
 pub struct Enroller {
     pronouncer: Pronouncer,
     text: TextEncoder,
-    encoder: Box<dyn Encoder>,
-    head: WindowHead,
-    frontend: FrontendConfig,
-}
-
-/// A stretch of a recording in which something is said.
-struct Spoken {
-    embedding: Embedding,
-    phones: Vec<Phone>,
-    frames: f32,
+    segments: Box<dyn SegmentEmbedder>,
 }
 
 impl Enroller {
@@ -73,9 +70,7 @@ impl Enroller {
         Ok(Self {
             pronouncer: Pronouncer::new(lexicon, Some(g2p)),
             text: bundle.text_encoder(choice)?,
-            encoder: bundle.encoder(choice)?,
-            head: bundle.window_head(choice)?,
-            frontend: bundle.manifest.frontend.clone(),
+            segments: segment_embedder(bundle, choice)?,
         })
     }
 
@@ -147,7 +142,7 @@ impl Enroller {
             }
         } else {
             // Without a text, each example brings the phones that were heard in it.
-            let mut heard: Vec<Vec<Phone>> = spoken.iter().map(|s| s.phones.clone()).collect();
+            let mut heard: Vec<Vec<Phone>> = spoken.iter().map(|s| s.phones.clone().unwrap_or_default()).collect();
             heard.sort();
             heard.dedup();
             let anchors = heard.into_iter().take(4);
@@ -169,44 +164,30 @@ impl Enroller {
     }
 
     /// Finds and embeds what is said in a recording.
-    fn spoken(&mut self, samples: &[f32], refuse: impl Fn(String) -> EnrolError) -> Result<Spoken, EnrolError> {
-        let rate = self.frontend.sample_rate as usize;
-        if samples.len() < rate / 5 {
-            return Err(refuse(format!("it lasts {:.2} s", samples.len() as f32 / rate as f32)));
+    fn spoken(&mut self, samples: &[f32], refuse: impl Fn(String) -> EnrolError) -> Result<Segment, EnrolError> {
+        if samples.len() < RATE / 5 {
+            return Err(refuse(format!("it lasts {:.2} s", samples.len() as f32 / RATE as f32)));
         }
-        let spec: EncoderSpec = self.encoder.spec().clone();
-        let frame = self.frontend.hop as usize * spec.stride;
-        let (from, to) = trim(samples, frame).ok_or_else(|| refuse("nothing in it is louder than the rest".into()))?;
-        // Some context on both sides, and silence for the look-ahead behind.
-        let context = rate * 3 / 10;
-        let start = (from * frame).saturating_sub(context) / frame;
-        let mut audio = samples[start * frame..(to * frame + context).min(samples.len())].to_vec();
-        audio.resize((to - start + spec.delay_frames + 2) * frame + self.frontend.window as usize, 0.0);
-        let mut features = log_mel(&self.frontend, &audio)?;
-        features.truncate(features.len() / (spec.mels * spec.stride) * spec.mels * spec.stride);
-        let mut out = EncoderOutput::default();
-        self.encoder.reset();
-        self.encoder.encode(&features, &mut out)?;
-        let aligned = |i: usize| i + spec.delay_frames;
-        let (from, to) = (from - start, (to - start).min(out.frames.saturating_sub(spec.delay_frames)));
-        let phones = greedy(&out.phones[aligned(from) * spec.classes..aligned(to) * spec.classes], spec.classes);
-        if phones.len() < 2 {
+        let (from, to) = trim(samples, FRAME).ok_or_else(|| refuse("nothing in it is louder than the rest".into()))?;
+        // Some context before.
+        let start = (from * FRAME).saturating_sub(RATE * 3 / 10);
+        let end = (to * FRAME).min(samples.len());
+        let audio = &samples[start..(end + RATE * 3 / 10).min(samples.len())];
+        let found = self.segments.embed(audio, &[from * FRAME - start..end - start])?.pop().flatten();
+        let segment = found.ok_or_else(|| refuse("it cannot be embedded".into()))?;
+        if segment.phones.as_ref().is_some_and(|p| p.len() < 2) {
             return Err(refuse("no speech is heard in it".into()));
         }
-        let count = to - from;
-        let mut weights = vec![0.0; spec.parts * count];
-        pool_weights(0.0, count as f32, spec.parts, count, &mut weights);
-        let width = spec.proj_dim();
-        let pooled: Vec<f32> = (0..width)
-            .map(|c| {
-                let row = &weights[c / spec.part_dim * count..][..count];
-                row.iter().enumerate().map(|(t, w)| w * out.proj[aligned(from + t) * width + c]).sum()
-            })
-            .collect();
-        let mut embedding = vec![0.0; WindowEmbedder::dim(&self.head)];
-        self.head.embed(&pooled, &mut embedding)?;
-        let embedding = Embedding::new(embedding).ok_or_else(|| refuse("it cannot be embedded".into()))?;
-        Ok(Spoken { embedding, phones, frames: count as f32 })
+        Ok(segment)
+    }
+}
+
+impl From<SpotError> for EnrolError {
+    fn from(error: SpotError) -> Self {
+        match error {
+            SpotError::Model(error) => Self::Model(error),
+            SpotError::Frontend(error) => Self::Frontend(error),
+        }
     }
 }
 
@@ -241,20 +222,6 @@ fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
     (last + 1 - first >= 4).then_some((first, last + 1))
 }
 
-/// Best class a frame, repeats and blanks dropped.
-fn greedy(log_posteriors: &[f32], classes: usize) -> Vec<Phone> {
-    let mut last = BLANK;
-    let mut out = Vec::new();
-    for row in log_posteriors.chunks_exact(classes) {
-        let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(BLANK);
-        if best != last {
-            out.extend(Phone::from_id(best));
-        }
-        last = best;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,17 +234,5 @@ mod tests {
         }
         assert_eq!(trim(&samples, 480), Some((10, 20)));
         assert_eq!(trim(&vec![0.0; 480 * 30], 480), None);
-    }
-
-    #[test]
-    fn greedy_drops_repeats_and_blanks() {
-        let mut rows = Vec::new();
-        for best in [0, 5, 5, 0, 5, 7, 7] {
-            let mut row = vec![-9.0; 40];
-            row[best] = 0.0;
-            rows.extend(row);
-        }
-        let ids: Vec<usize> = greedy(&rows, 40).iter().map(|p| p.id()).collect();
-        assert_eq!(ids, [5, 5, 7]);
     }
 }

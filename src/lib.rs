@@ -6,5 +6,6 @@ pub mod engine;
 pub mod enrol;
 pub mod frontend;
 pub mod model;
+pub mod segment;
 pub mod spotter;
 pub mod text;

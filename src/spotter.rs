@@ -1,11 +1,14 @@
 //! `Spotter`: samples in, detections out. Synchronous and deterministic: no threads, devices or clock.
 
+mod core;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::core::{Core, StreamCore, WindowedCore};
 use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LogMel};
-use crate::model::{BackendChoice, Bundle, Encoder, EncoderOutput, ModelError};
+use crate::model::{BackendChoice, Bundle, Encoder, ModelError};
 
 /// What stops a [`Spotter`].
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +82,7 @@ pub struct SpotterConfig {
     pub sensitivity: f32,
     /// Score threshold for all keywords, overriding the sensitivity.
     pub threshold: Option<f32>,
-    /// Encoder frames (30 ms) a run of the encoder: 3 live, 100 for files. Results do not depend on it.
+    /// Scored frames (30 ms; 50 ms for a `jmcl` model) a run of the model: 3 live, 100 for files. Results do not depend on it.
     pub chunk_frames: usize,
 }
 
@@ -105,18 +108,14 @@ struct Slot {
 /// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend.
 pub struct Spotter {
     mel: LogMel,
-    encoder: Box<dyn Encoder>,
-    matcher: Matcher,
+    core: Box<dyn Core>,
     config: SpotterConfig,
     slots: Vec<Slot>,
     next_id: u64,
     features: Vec<f32>,
-    output: EncoderOutput,
-    /// Encoder outputs still to drop because they describe the time before the stream.
-    early: usize,
     /// Samples fed since stream start.
     position: u64,
-    /// Sample at which frame 0 of the matcher begins; moves with gaps.
+    /// Sample at which scored frame 0 begins; moves with gaps.
     origin: u64,
     frame_samples: u64,
     chunk_features: usize,
@@ -126,14 +125,22 @@ pub struct Spotter {
 }
 
 impl Spotter {
-    /// Loads a fresh encoder of `bundle`.
+    /// Loads fresh graphs of `bundle`, whichever kind it is of.
     ///
     /// # Errors
     /// If the backend cannot load the graphs.
     pub fn new(bundle: &Bundle, config: SpotterConfig) -> Result<Self, SpotError> {
+        let manifest = &bundle.manifest;
+        let (frontend, scorer) = (&manifest.frontend, manifest.scorer.clone());
+        if let Some(towers) = &manifest.towers {
+            let tower = bundle.audio_tower(config.choice)?;
+            let seconds = frontend.hop as f32 / frontend.sample_rate as f32;
+            let core = WindowedCore::new(tower, scorer, towers.hop_frames, seconds);
+            return Self::over(frontend, Box::new(core), config);
+        }
         let encoder = bundle.encoder(config.choice)?;
         let head = Box::new(bundle.window_head(config.choice)?);
-        Self::from_parts(&bundle.manifest.frontend, encoder, head, bundle.manifest.scorer.clone(), config)
+        Self::from_parts(frontend, encoder, head, scorer, config)
     }
 
     /// Puts a spotter together from any encoder and window head.
@@ -147,16 +154,18 @@ impl Spotter {
         scorer: ScorerConfig,
         config: SpotterConfig,
     ) -> Result<Self, SpotError> {
-        let mel = LogMel::new(frontend)?;
         let spec = encoder.spec().clone();
-        let frame_samples = u64::from(frontend.hop) * spec.stride as u64;
-        let chunk_features = config.chunk_frames.max(1) * spec.stride * spec.mels;
-        let frame_seconds = frame_samples as f32 / frontend.sample_rate as f32;
+        let frame_seconds = (frontend.hop * spec.stride as u32) as f32 / frontend.sample_rate as f32;
+        let matcher = Matcher::new(scorer, &spec, head, frame_seconds);
+        Self::over(frontend, Box::new(StreamCore::new(encoder, matcher)), config)
+    }
+
+    fn over(frontend: &FrontendConfig, core: Box<dyn Core>, config: SpotterConfig) -> Result<Self, SpotError> {
+        let frame_samples = u64::from(frontend.hop) * core.stride() as u64;
+        let chunk_features = config.chunk_frames.max(1) * core.stride() * core.mels();
         Ok(Self {
-            matcher: Matcher::new(scorer, &spec, head, frame_seconds),
+            mel: LogMel::new(frontend)?,
             features: Vec::with_capacity(chunk_features),
-            output: EncoderOutput::default(),
-            early: spec.delay_frames,
             slots: Vec::new(),
             next_id: 0,
             position: 0,
@@ -165,8 +174,7 @@ impl Spotter {
             recent: VecDeque::with_capacity(64),
             frame_samples,
             chunk_features,
-            mel,
-            encoder,
+            core,
             config,
         })
     }
@@ -191,7 +199,7 @@ impl Spotter {
     }
 
     fn rebuild(&mut self) {
-        self.matcher.set_keywords(self.slots.iter().map(|s| &s.keyword));
+        self.core.set_keywords(&mut self.slots.iter().map(|s| &s.keyword));
         self.hits.reserve(self.slots.len());
     }
 
@@ -209,7 +217,7 @@ impl Spotter {
     }
 
     fn common_threshold(&self) -> f32 {
-        self.config.threshold.unwrap_or_else(|| self.matcher.config().threshold_at(self.config.sensitivity))
+        self.config.threshold.unwrap_or_else(|| self.core.scorer().threshold_at(self.config.sensitivity))
     }
 
     /// Feeds mono samples at 16 kHz in [-1, 1], any number of them.
@@ -218,11 +226,11 @@ impl Spotter {
     /// If the backend fails; the spotter is then best reset.
     pub fn process(&mut self, samples: &[f32], mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
         let mut rest = samples;
-        // One encoder frame's samples at a time, so that a chunk never holds more features than it has room for.
+        // One scored frame's samples at a time, so that a chunk never holds more features than it has room for.
         while !rest.is_empty() {
             let (head, tail) = rest.split_at(rest.len().min(self.frame_samples as usize));
-            let (features, encoder_full) = (&mut self.features, self.chunk_features);
-            debug_assert!(features.len() < encoder_full);
+            let features = &mut self.features;
+            debug_assert!(features.len() < self.chunk_features);
             self.mel.push(head, |frame| features.extend_from_slice(frame));
             self.position += head.len() as u64;
             rest = tail;
@@ -234,17 +242,11 @@ impl Spotter {
     }
 
     fn run_chunk(&mut self, length: usize, on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
-        self.encoder.encode(&self.features[..length], &mut self.output)?;
-        let kept = self.features.len() - length;
-        self.features.copy_within(length.., 0);
-        self.features.truncate(kept);
-        let skip = self.early.min(self.output.frames);
-        self.early -= skip;
         let threshold = self.common_threshold();
         let (slots, hits, origin, size) = (&mut self.slots, &mut self.hits, self.origin, self.frame_samples);
         hits.clear();
         slots.iter_mut().for_each(|s| s.score = 0.0);
-        self.matcher.process(&self.output, skip, |frame, keyword, score: FrameScore| {
+        let mut take = |frame: u64, keyword: usize, score: FrameScore| {
             let slot = &mut slots[keyword];
             slot.score = slot.score.max(score.peak.score);
             if slot.best.is_none_or(|b| score.peak.score > b.score) {
@@ -259,7 +261,11 @@ impl Spotter {
             if let Some(peak) = slot.trigger.step(frame, score.peak, slot.threshold.unwrap_or(threshold)) {
                 hits.push((keyword, peak));
             }
-        })?;
+        };
+        self.core.process(&self.features[..length], &mut take)?;
+        let kept = self.features.len() - length;
+        self.features.copy_within(length.., 0);
+        self.features.truncate(kept);
         self.emit(on_hit);
         Ok(())
     }
@@ -301,12 +307,15 @@ impl Spotter {
     /// If the backend fails.
     pub fn flush(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
         let position = self.position;
-        let quiet = [0.0; 480];
-        let frames = self.encoder.spec().delay_frames as u64 + Trigger::latency_frames() + 2;
-        for _ in 0..frames {
-            self.process(&quiet[..(self.frame_samples as usize).min(quiet.len())], &mut on_hit)?;
+        let quiet = [0.0; 160];
+        let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + 2;
+        let mut left = (frames * self.frame_samples) as usize;
+        while left > 0 {
+            let piece = left.min(quiet.len());
+            self.process(&quiet[..piece], &mut on_hit)?;
+            left -= piece;
         }
-        let unit = self.encoder.spec().stride * self.encoder.spec().mels;
+        let unit = self.core.stride() * self.core.mels();
         let whole = self.features.len() / unit * unit;
         if whole > 0 {
             self.run_chunk(whole, &mut on_hit)?;
@@ -338,10 +347,8 @@ impl Spotter {
 
     fn restart(&mut self, origin: u64) {
         self.origin = origin;
-        self.early = self.encoder.spec().delay_frames;
         self.mel.reset();
-        self.encoder.reset();
-        self.matcher.reset();
+        self.core.reset();
         self.features.clear();
         self.recent.clear();
         for slot in &mut self.slots {
@@ -352,8 +359,7 @@ impl Spotter {
 
     /// Samples between the end of a word and its detection, at the most, from all stages.
     pub fn latency(&self) -> u64 {
-        let frames =
-            self.encoder.spec().delay_frames as u64 + Trigger::latency_frames() + self.config.chunk_frames as u64;
+        let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + self.config.chunk_frames as u64;
         self.mel.latency_samples() as u64 + frames * self.frame_samples
     }
 

@@ -44,9 +44,8 @@ pub struct FrameScore {
 const PATH_MEMORY: usize = 6;
 
 struct Entry {
-    /// Range in `windows` of the lengths to compare.
-    first: usize,
-    last: usize,
+    /// Which lengths to compare.
+    windows: std::ops::Range<usize>,
     phones: usize,
     /// Path scores of the last frames.
     recent: [f32; PATH_MEMORY],
@@ -103,22 +102,13 @@ impl Matcher {
         self.entries.clear();
         self.anchors.clear();
         self.ends.clear();
-        let windows = &self.config.window_frames;
         for keyword in keywords {
             for pronunciation in &keyword.pronunciations {
                 let phones = pronunciation.phones.len().max(1);
-                let (low, high) =
-                    pronunciation.frames.unwrap_or_else(|| self.config.window_range(phones, self.frame_seconds));
-                let mut first = windows.partition_point(|&w| (w as f32) < low);
-                let mut last = windows.partition_point(|&w| w as f32 <= high);
-                // A text longer or shorter than every window takes the nearest one.
-                if first >= last {
-                    first = first.min(windows.len() - 1);
-                    last = first + 1;
-                }
+                let windows = self.config.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.paths.add(&pronunciation.phones);
                 self.anchors.extend_from_slice(pronunciation.embedding.values());
-                self.entries.push(Entry { first, last, phones, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
+                self.entries.push(Entry { windows, phones, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
             }
             self.ends.push(self.entries.len());
         }
@@ -177,7 +167,7 @@ impl Matcher {
                     let path = entry.recent.iter().copied().fold(f32::NEG_INFINITY, f32::max).max(-8.0);
                     let anchor = &self.anchors[i * dim..(i + 1) * dim];
                     let (mut cosine, mut length) = (-1.0, 1);
-                    for w in entry.first..entry.last {
+                    for w in entry.windows.clone() {
                         let value = dot(anchor, &windows[w * dim..(w + 1) * dim]);
                         if value > cosine {
                             (cosine, length) = (value, self.config.window_frames[w]);

@@ -71,6 +71,20 @@ impl ScorerConfig {
         (low, (n * self.max_seconds_per_phone + self.slack_seconds) / frame_seconds)
     }
 
+    /// Which of `window_frames` to compare with a text of `phones` phones, or with what lasts `frames`; never none.
+    pub fn windows_for(&self, phones: usize, frames: Option<(f32, f32)>, frame_seconds: f32) -> std::ops::Range<usize> {
+        let windows = &self.window_frames;
+        let (low, high) = frames.unwrap_or_else(|| self.window_range(phones, frame_seconds));
+        let first = windows.partition_point(|&w| (w as f32) < low);
+        let last = windows.partition_point(|&w| w as f32 <= high);
+        if first < last {
+            return first..last;
+        }
+        // Longer or shorter than every window: the nearest one.
+        let nearest = first.min(windows.len() - 1);
+        nearest..nearest + 1
+    }
+
     /// Fused score, 0 to 1, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
     pub fn fuse(&self, cosine: f32, path: f32, phones: usize) -> f32 {
         let [f0, f1, f2, f3] = self.fusion;

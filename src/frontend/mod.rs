@@ -58,6 +58,14 @@ impl Default for FrontendConfig {
     }
 }
 
+impl FrontendConfig {
+    /// Frames whose centres lie in a stretch of samples, both counted from the start of the stream.
+    pub fn frames_within(&self, samples: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let first = |sample: usize| sample.saturating_sub(self.window as usize / 2).div_ceil(self.hop as usize);
+        first(samples.start)..first(samples.end)
+    }
+}
+
 /// A front end that cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

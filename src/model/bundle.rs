@@ -8,9 +8,11 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::embedded;
-use super::{BackendChoice, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead, load_graph};
+use super::{
+    AudioTower, BackendChoice, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead, load_graph,
+};
 
-/// Files of a `stream` bundle.
+/// Files of a `stream` bundle. A `jmcl` bundle has `audio.onnx` in place of the first two.
 pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
 
 /// A verified model: manifest and files.
@@ -98,7 +100,11 @@ impl Bundle {
     /// If the backend cannot load it.
     pub fn encoder(&self, choice: BackendChoice) -> Result<Box<dyn Encoder>, ModelError> {
         let graph = load_graph(self.file("encoder.onnx")?, "encoder.onnx", choice)?;
-        Ok(Box::new(StreamEncoder::new(graph, self.manifest.encoder_spec(), &self.manifest.encoder.states)?))
+        Ok(Box::new(StreamEncoder::new(
+            graph,
+            self.manifest.encoder_spec()?,
+            &self.manifest.encoder_section()?.states,
+        )?))
     }
 
     /// The window head.
@@ -107,7 +113,7 @@ impl Bundle {
     /// If the backend cannot load it.
     pub fn window_head(&self, choice: BackendChoice) -> Result<WindowHead, ModelError> {
         let graph = load_graph(self.file("window.onnx")?, "window.onnx", choice)?;
-        Ok(WindowHead::new(graph, self.manifest.encoder_spec().proj_dim(), self.manifest.embedding.dim))
+        Ok(WindowHead::new(graph, self.manifest.encoder_spec()?.proj_dim(), self.manifest.embedding.dim))
     }
 
     /// The text tower.
@@ -116,7 +122,18 @@ impl Bundle {
     /// If the backend cannot load it.
     pub fn text_encoder(&self, choice: BackendChoice) -> Result<TextEncoder, ModelError> {
         let graph = load_graph(self.file("text.onnx")?, "text.onnx", choice)?;
-        Ok(TextEncoder::new(graph, self.manifest.encoder.parts, self.manifest.embedding.dim))
+        let parts = self.manifest.encoder.as_ref().map(|e| e.parts);
+        Ok(TextEncoder::new(graph, parts, self.manifest.embedding.dim))
+    }
+
+    /// The audio tower of a `jmcl` model.
+    ///
+    /// # Errors
+    /// If the model is of another kind, or the backend cannot load it.
+    pub fn audio_tower(&self, choice: BackendChoice) -> Result<AudioTower, ModelError> {
+        let mels = self.manifest.towers_section()?.mels;
+        let graph = load_graph(self.file("audio.onnx")?, "audio.onnx", choice)?;
+        Ok(AudioTower::new(graph, mels, self.manifest.embedding.dim))
     }
 
     /// The grapheme-to-phoneme graph.

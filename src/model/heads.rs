@@ -61,13 +61,14 @@ impl WindowHead {
 /// Phones to embeddings; enrolment only.
 pub struct TextEncoder {
     graph: Box<dyn Graph>,
-    parts: usize,
+    parts: Option<usize>,
     dim: usize,
 }
 
 impl TextEncoder {
-    /// Wraps a graph `phones` `[1, P]`, `pool` `[K, P, 1]` to `embedding` `[1, dim]`.
-    pub fn new(graph: Box<dyn Graph>, parts: usize, dim: usize) -> Self {
+    /// Wraps a graph `phones` `[1, P]` to `embedding` `[1, dim]`, with a second input `pool` `[K, P, 1]` if `parts`, K, are
+    /// given.
+    pub fn new(graph: Box<dyn Graph>, parts: Option<usize>, dim: usize) -> Self {
         Self { graph, parts, dim }
     }
 
@@ -80,8 +81,12 @@ impl TextEncoder {
             return Err(ModelError::Shape { what: "phones", got: 0, expected: "one or more".into() });
         }
         let ids = Tensor::i64(&[1, phones.len()], phones.iter().map(|p| p.id() as i64).collect());
-        let pool = Tensor::f32(&[self.parts, phones.len(), 1], pool_matrix(phones.len(), self.parts));
-        let outputs = self.graph.run(&[("phones", &ids), ("pool", &pool)])?;
+        let outputs = if let Some(parts) = self.parts {
+            let pool = Tensor::f32(&[parts, phones.len(), 1], pool_matrix(phones.len(), parts));
+            self.graph.run(&[("phones", &ids), ("pool", &pool)])?
+        } else {
+            self.graph.run(&[("phones", &ids)])?
+        };
         let mut out = outputs.first().and_then(Tensor::as_f32).unwrap_or_default().to_vec();
         if out.len() != self.dim {
             return Err(ModelError::Shape { what: "embedding", got: out.len(), expected: self.dim.to_string() });

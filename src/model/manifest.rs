@@ -17,7 +17,7 @@ pub struct Manifest {
     pub format: u32,
     /// The model's name.
     pub name: String,
-    /// What kind of model: `stream`.
+    /// What kind of model: `stream` (one streaming encoder) or `jmcl` (the paper's towers over sliding windows).
     pub kind: String,
     /// Licence of the weights.
     pub licence: String,
@@ -25,8 +25,12 @@ pub struct Manifest {
     pub opset: u32,
     /// Front end that the encoder was trained on.
     pub frontend: FrontendConfig,
-    /// Sizes of the encoder.
-    pub encoder: EncoderSection,
+    /// Sizes of the encoder of a `stream` model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderSection>,
+    /// Sizes of the towers of a `jmcl` model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub towers: Option<TowersSection>,
     /// Sizes of the embedding.
     pub embedding: EmbeddingSection,
     /// Phone set.
@@ -63,6 +67,16 @@ pub struct EncoderSection {
     pub states: Vec<[usize; 2]>,
 }
 
+/// Sizes of the paper's towers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TowersSection {
+    /// Mel bands.
+    pub mels: usize,
+    /// Feature frames between two rounds of windows; the scorer's `window_frames` count in these.
+    pub hop_frames: usize,
+}
+
 /// Sizes of the embedding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,17 +102,36 @@ pub struct FileEntry {
 }
 
 impl Manifest {
+    /// Sizes of the encoder of a `stream` model.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] if the model is of another kind.
+    pub fn encoder_section(&self) -> Result<&EncoderSection, ModelError> {
+        self.encoder.as_ref().ok_or_else(|| missing("encoder", &self.kind))
+    }
+
+    /// Sizes of the towers of a `jmcl` model.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] if the model is of another kind.
+    pub fn towers_section(&self) -> Result<&TowersSection, ModelError> {
+        self.towers.as_ref().ok_or_else(|| missing("towers", &self.kind))
+    }
+
     /// The encoder's sizes as the runtime wants them.
-    pub fn encoder_spec(&self) -> EncoderSpec {
-        let e = &self.encoder;
-        EncoderSpec {
+    ///
+    /// # Errors
+    /// As [`Manifest::encoder_section`].
+    pub fn encoder_spec(&self) -> Result<EncoderSpec, ModelError> {
+        let e = self.encoder_section()?;
+        Ok(EncoderSpec {
             mels: e.mels,
             stride: e.stride,
             delay_frames: e.delay_frames,
             classes: e.classes,
             parts: e.parts,
             part_dim: e.part_dim,
-        }
+        })
     }
 
     /// Checks everything that can be checked without opening a graph.
@@ -106,14 +139,9 @@ impl Manifest {
     /// # Errors
     /// [`ModelError::Mismatch`] names the first field that does not fit.
     pub fn check(&self) -> Result<(), ModelError> {
-        let mismatch = |field: &str, got: String, expected: String| {
-            Err(ModelError::Mismatch { field: field.into(), got, expected })
-        };
+        let mismatch = |field: &str, got, expected| Err(mismatch(field, got, expected));
         if self.format != 1 {
             return mismatch("format", self.format.to_string(), "1".into());
-        }
-        if self.kind != "stream" {
-            return mismatch("kind", format!("\"{}\"", self.kind), "\"stream\"".into());
         }
         if self.opset != 17 {
             return mismatch("opset", self.opset.to_string(), "17".into());
@@ -124,29 +152,16 @@ impl Manifest {
         if let Err(error) = LogMel::new(&self.frontend) {
             return mismatch("frontend", error.to_string(), "a front end that can be built".into());
         }
-        if self.frontend.mels as usize != self.encoder.mels {
-            return mismatch(
-                "frontend.mels",
-                self.frontend.mels.to_string(),
-                format!("encoder.mels = {}", self.encoder.mels),
-            );
+        let mels = match self.kind.as_str() {
+            "stream" => self.check_encoder()?,
+            "jmcl" => self.check_towers()?,
+            other => return mismatch("kind", format!("\"{other}\""), "\"stream\" or \"jmcl\"".into()),
+        };
+        if self.frontend.mels as usize != mels {
+            let section = if self.encoder.is_some() { "encoder" } else { "towers" };
+            return mismatch("frontend.mels", self.frontend.mels.to_string(), format!("{section}.mels = {mels}"));
         }
-        if self.encoder.classes != CLASSES {
-            return mismatch("encoder.classes", self.encoder.classes.to_string(), CLASSES.to_string());
-        }
-        for (field, value) in [
-            ("encoder.stride", self.encoder.stride),
-            ("encoder.parts", self.encoder.parts),
-            ("encoder.part_dim", self.encoder.part_dim),
-            ("embedding.dim", self.embedding.dim),
-        ] {
-            if !(1..=4096).contains(&value) {
-                return mismatch(field, value.to_string(), "1 to 4096".into());
-            }
-        }
-        if self.encoder.delay_frames > 64 {
-            return mismatch("encoder.delay_frames", self.encoder.delay_frames.to_string(), "at most 64".into());
-        }
+        within("embedding.dim", self.embedding.dim, 4096)?;
         if self.text.phones != SYMBOLS {
             let first =
                 SYMBOLS.iter().enumerate().find(|(i, s)| self.text.phones.get(*i).map(String::as_str) != Some(**s));
@@ -155,4 +170,48 @@ impl Manifest {
         }
         self.scorer.check()
     }
+
+    /// Checks the sections of a `stream` model; returns its mel bands.
+    fn check_encoder(&self) -> Result<usize, ModelError> {
+        let e = self.encoder_section()?;
+        if self.towers.is_some() {
+            return Err(foreign("towers", &self.kind));
+        }
+        if e.classes != CLASSES {
+            return Err(mismatch("encoder.classes", e.classes.to_string(), CLASSES.to_string()));
+        }
+        within("encoder.stride", e.stride, 4096)?;
+        within("encoder.parts", e.parts, 4096)?;
+        within("encoder.part_dim", e.part_dim, 4096)?;
+        if e.delay_frames > 64 {
+            return Err(mismatch("encoder.delay_frames", e.delay_frames.to_string(), "at most 64".into()));
+        }
+        Ok(e.mels)
+    }
+
+    /// Checks the sections of a `jmcl` model; returns its mel bands.
+    fn check_towers(&self) -> Result<usize, ModelError> {
+        let towers = self.towers_section()?;
+        if self.encoder.is_some() {
+            return Err(foreign("encoder", &self.kind));
+        }
+        within("towers.hop_frames", towers.hop_frames, 100)?;
+        Ok(towers.mels)
+    }
+}
+
+fn mismatch(field: &str, got: String, expected: String) -> ModelError {
+    ModelError::Mismatch { field: field.into(), got, expected }
+}
+
+fn missing(section: &str, kind: &str) -> ModelError {
+    mismatch(section, "missing".into(), format!("a section `[{section}]`, which this use of a `{kind}` model needs"))
+}
+
+fn foreign(section: &str, kind: &str) -> ModelError {
+    mismatch(section, "there".into(), format!("no such section in a `{kind}` model"))
+}
+
+fn within(field: &str, value: usize, most: usize) -> Result<(), ModelError> {
+    if (1..=most).contains(&value) { Ok(()) } else { Err(mismatch(field, value.to_string(), format!("1 to {most}"))) }
 }

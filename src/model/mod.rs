@@ -7,6 +7,7 @@ mod heads;
 mod manifest;
 #[cfg(feature = "ort")]
 mod ort;
+mod tower;
 #[cfg(feature = "tract")]
 mod tract;
 
@@ -18,7 +19,8 @@ pub use bundle::{Bundle, FILES, sha256};
 pub(crate) use encoder::log_softmax;
 pub use encoder::{Encoder, EncoderOutput, EncoderSpec, StreamEncoder};
 pub use heads::{TextEncoder, WindowHead};
-pub use manifest::{EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection};
+pub use manifest::{EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection};
+pub use tower::AudioTower;
 
 /// What can go wrong with a model or a backend.
 #[derive(Debug, thiserror::Error)]

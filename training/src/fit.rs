@@ -1,32 +1,50 @@
 //! `kws-train fit`: the training loop, with checkpoints that a run can be resumed from to the bit.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+mod metrics;
+mod run;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::frontend::FrontendConfig;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use crate::checkpoint;
 use crate::data::prepare::corpus_folders;
-use crate::data::{AugmentConfig, BatchConfig, Batcher, Cache, Corpus, Loader, Shape};
-use crate::model::{LossConfig, StreamModel, Terms};
-use crate::net::{Mode, StreamConfig, TextConfig};
-use crate::optim::{AdamW, OptimConfig};
+use crate::data::{AugmentConfig, BatchConfig, Batcher, Cache, Corpus, Shape, WordBatcher, WordsConfig};
+use crate::loss::{Objective, ObjectiveConfig};
+use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
+use crate::net::{JmclConfig, StreamConfig, TextConfig};
+use crate::optim::OptimConfig;
+
+/// Name of the newest checkpoint in a run's folder.
+pub const CHECKPOINT: &str = "last.safetensors";
+
+/// Which model a run trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// Ours: causal convolutions over running speech; sections `stream`, `text`, `batch`, `loss`.
+    #[default]
+    Stream,
+    /// The paper's towers over word segments; `objective`, sections `jmcl`, `words`, `terms`.
+    Jmcl,
+}
 
 /// A training run, as its TOML file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitConfig {
+    /// Which model.
+    pub architecture: Architecture,
+    /// What `jmcl` is trained on.
+    pub objective: Objective,
     /// Steps in all.
     pub steps: u64,
     /// Seed of weights and batches.
     pub seed: u64,
-    /// Convolutions in bfloat16.
+    /// Convolutions in bfloat16 (`stream` only).
     pub bf16: bool,
     /// Threads that cut batches; they change nothing but the speed.
     pub loaders: usize,
@@ -40,16 +58,22 @@ pub struct FitConfig {
     pub cache: PathBuf,
     /// Front end.
     pub frontend: FrontendConfig,
-    /// Encoder.
+    /// Encoder of `stream`.
     pub stream: StreamConfig,
-    /// Text tower.
+    /// Text tower of `stream`.
     pub text: TextConfig,
-    /// Batches.
+    /// Batches of `stream`.
     pub batch: BatchConfig,
     /// Augmentation.
     pub augment: AugmentConfig,
-    /// Objective.
+    /// Objective of `stream`.
     pub loss: LossConfig,
+    /// Towers of `jmcl`.
+    pub jmcl: JmclConfig,
+    /// Batches of `jmcl`.
+    pub words: WordsConfig,
+    /// Weights and constants of the objective of `jmcl`.
+    pub terms: ObjectiveConfig,
     /// Optimizer.
     pub optim: OptimConfig,
 }
@@ -57,6 +81,8 @@ pub struct FitConfig {
 impl Default for FitConfig {
     fn default() -> Self {
         Self {
+            architecture: Architecture::default(),
+            objective: Objective::default(),
             steps: 6_000,
             seed: 1,
             bf16: true,
@@ -71,6 +97,9 @@ impl Default for FitConfig {
             batch: BatchConfig::default(),
             augment: AugmentConfig::default(),
             loss: LossConfig::default(),
+            jmcl: JmclConfig::default(),
+            words: WordsConfig::default(),
+            terms: ObjectiveConfig::default(),
             optim: OptimConfig::default(),
         }
     }
@@ -110,9 +139,6 @@ pub struct FitArgs {
     pub threads: i32,
 }
 
-/// Name of the newest checkpoint in a run's folder.
-pub const CHECKPOINT: &str = "last.safetensors";
-
 /// Runs the command.
 ///
 /// # Errors
@@ -146,19 +172,24 @@ pub fn fit(
     device: Device,
 ) -> Result<()> {
     tch::manual_seed(config.seed as i64);
-    let model = StreamModel::new(device, &config.stream, &config.text);
-    let trainable = model.vars.variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
-    let mut optimizer = AdamW::new(trainable, config.optim.clone());
-    let newest = args.out.join(CHECKPOINT);
-    let mut first = 0;
-    if newest.exists() {
-        first = checkpoint::load(&newest, &model.vars, Some(&mut optimizer))?;
-        log::info!("resuming {} at step {first}", newest.display());
-    } else if let Some(init) = &args.init {
-        checkpoint::load(init, &model.vars, None)?;
-        log::info!("weights from {}", init.display());
+    match config.architecture {
+        Architecture::Stream => fit_stream(config, cache, corpora, args, device),
+        Architecture::Jmcl => fit_jmcl(config, cache, corpora, args, device),
     }
-    let last = args.until.unwrap_or(config.steps).min(config.steps);
+}
+
+fn weights(model: &impl Variables) -> usize {
+    model.vars().trainable_variables().iter().map(Tensor::numel).sum()
+}
+
+fn fit_stream(
+    config: &FitConfig,
+    cache: &'static Cache,
+    corpora: &[Corpus],
+    args: &FitArgs,
+    device: Device,
+) -> Result<()> {
+    let model = StreamModel::new(device, &config.stream, &config.text);
     let shape = Shape {
         stride: StreamConfig::STRIDE as usize,
         delay: config.stream.delay(),
@@ -170,82 +201,100 @@ pub fn fit(
     };
     let batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
     let (utterances, themes) = batchers[0].sizes();
-    let weights: usize = model.vars.trainable_variables().iter().map(Tensor::numel).sum();
-    log::info!("{weights} weights; {utterances} recordings with word times, {themes} words said by several");
-    let mut loader = Loader::start(batchers, first, last)?;
-    let mut metrics = Metrics::open(&args.out.join("metrics.csv"), first == 0)?;
-    let bar = ProgressBar::new(config.steps);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
-    bar.set_position(first);
-    let mode = Mode { train: true, bf16: config.bf16 };
-    let mut skipped = 0;
-    for step in first..last {
-        let batch = loader.next()?;
-        let ctc_only = step < config.loss.ctc_only_steps && args.init.is_none();
-        let (loss, terms) = model.loss(&batch, &config.loss, ctc_only, mode)?;
-        optimizer.zero_grad();
-        loss.backward();
-        let rate = config.optim.rate_at(step, config.steps);
-        let norm = optimizer.step(step, rate);
-        if !norm.is_finite() || !terms.total.is_finite() {
-            skipped += 1;
-            ensure!(skipped < 20, "the gradient was not finite in {skipped} steps; lower optim.rate");
-            log::warn!("step {step}: gradient not finite, step left out");
-        }
-        if let Some(line) = metrics.add(step, rate, norm, &terms, batch.seconds)? {
-            bar.set_message(line.clone());
-            if bar.is_hidden() {
-                log::info!("{line}");
-            }
-        }
-        bar.inc(1);
-        if (step + 1) % config.checkpoint_every == 0 || step + 1 == last {
-            checkpoint::save(&newest, &model.vars, &optimizer, step + 1)?;
-        }
-    }
-    bar.finish();
-    Ok(())
+    log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
+    let trainee = run::StreamTrainee { model, loss: &config.loss, bf16: config.bf16, warm: args.init.is_some() };
+    run::train(&trainee, batchers, config, args)
 }
 
-/// Means over 20 steps, as CSV.
-struct Metrics {
-    file: File,
-    sums: [f64; 7],
-    count: u32,
-    seconds: f32,
-    since: Instant,
+fn fit_jmcl(
+    config: &FitConfig,
+    cache: &'static Cache,
+    corpora: &[Corpus],
+    args: &FitArgs,
+    device: Device,
+) -> Result<()> {
+    ensure!(
+        i64::from(config.frontend.mels) == config.jmcl.mels,
+        "frontend.mels is {}, jmcl.mels {}",
+        config.frontend.mels,
+        config.jmcl.mels
+    );
+    let model = JmclModel::new(device, &config.jmcl);
+    let batcher = || {
+        let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());
+        WordBatcher::new(cache, corpora, words, augment, frontend, config.seed)
+    };
+    let batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
+    let (words, examples) = batchers[0].sizes();
+    log::info!("{} weights; {words} words said {examples} times", weights(&model));
+    let trainee = run::JmclTrainee { model, objective: config.objective, weights: &config.terms };
+    run::train(&trainee, batchers, config, args)
 }
 
-impl Metrics {
-    const EVERY: u32 = 20;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::tiny_corpus;
 
-    fn open(path: &Path, fresh: bool) -> Result<Self> {
-        let mut file = OpenOptions::new().create(true).append(!fresh).write(true).truncate(fresh).open(path)?;
-        if fresh {
-            writeln!(file, "step,rate,loss,ctc,clap,bce,dwd,top1,grad_norm,audio_seconds_per_second")?;
+    fn tiny(objective: Objective) -> FitConfig {
+        FitConfig {
+            architecture: Architecture::Jmcl,
+            objective,
+            steps: 40,
+            frontend: FrontendConfig { hop: 400, ..FrontendConfig::default() },
+            jmcl: JmclConfig { mels: 40, embed: 8, layers: 1, hidden: 12, fc: 16, dim: 8 },
+            words: WordsConfig { words: 4, examples: 3, ..WordsConfig::default() },
+            augment: AugmentConfig::none(),
+            optim: OptimConfig { rate: 5e-3, warmup: 0.2, decay: 1e-4, clip: 1.0 },
+            ..FitConfig::default()
         }
-        Ok(Self { file, sums: [0.0; 7], count: 0, seconds: 0.0, since: Instant::now() })
     }
 
-    fn add(&mut self, step: u64, rate: f64, norm: f64, terms: &Terms, seconds: f32) -> Result<Option<String>> {
-        let values = [terms.total, terms.ctc, terms.clap, terms.bce, terms.dwd, terms.top1, norm];
-        self.sums.iter_mut().zip(values).for_each(|(s, v)| *s += v);
-        self.count += 1;
-        self.seconds += seconds;
-        if self.count < Self::EVERY {
-            return Ok(None);
+    fn run_to(config: &FitConfig, out: &Path, until: Option<u64>) {
+        let (cache, corpus) = tiny_corpus();
+        let args =
+            FitArgs { config: PathBuf::new(), out: out.into(), init: None, until, device: "cpu".into(), threads: 1 };
+        fit(config, cache, &[corpus], &args, Device::Cpu).expect("a run");
+    }
+
+    #[test]
+    fn every_objective_learns_four_tones() {
+        use Objective::{Clap, ClapDwd, Contrastive, Dwd, Multiview, Siamese};
+        for objective in [Clap, Dwd, ClapDwd, Siamese, Contrastive, Multiview] {
+            let folder = tempfile::tempdir().expect("a folder");
+            run_to(&tiny(objective), folder.path(), None);
+            let csv = fs::read_to_string(folder.path().join("metrics.csv")).expect("metrics");
+            let losses: Vec<f64> = csv
+                .lines()
+                .skip(1)
+                .map(|l| l.split(',').nth(2).and_then(|v| v.parse().ok()).expect("a loss"))
+                .collect();
+            assert!(losses.len() == 2 && losses[1] < losses[0], "{objective:?}: {losses:?}");
         }
-        let [loss, ctc, clap, bce, dwd, top1, norm] = self.sums.map(|s| s / f64::from(self.count));
-        let speed = self.seconds / self.since.elapsed().as_secs_f32();
-        writeln!(
-            self.file,
-            "{},{rate:.2e},{loss:.4},{ctc:.4},{clap:.4},{bce:.4},{dwd:.4},{top1:.4},{norm:.3},{speed:.0}",
-            step + 1
-        )?;
-        (self.sums, self.count, self.seconds, self.since) = ([0.0; 7], 0, 0.0, Instant::now());
-        Ok(Some(format!(
-            "step {}: loss {loss:.3} ctc {ctc:.3} clap {clap:.3} bce {bce:.3} dwd {dwd:.3} top1 {top1:.3} |g| {norm:.2} {speed:.0} s/s",
-            step + 1
-        )))
+    }
+
+    #[test]
+    fn resumed_equals_straight() {
+        let config = FitConfig { steps: 8, checkpoint_every: 3, ..tiny(Objective::ClapDwd) };
+        let (straight, resumed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        run_to(&config, straight.path(), None);
+        run_to(&config, resumed.path(), Some(5));
+        run_to(&config, resumed.path(), None);
+        let read = |folder: &Path| {
+            let mut all = Tensor::read_safetensors(folder.join(CHECKPOINT)).expect("a checkpoint");
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            all
+        };
+        for ((name, a), (_, b)) in read(straight.path()).iter().zip(&read(resumed.path())) {
+            assert!(a.equal(b), "`{name}` differs");
+        }
+    }
+
+    #[test]
+    fn the_configurations_in_the_repository_are_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        for name in ["stream.toml", "jmcl.toml"] {
+            FitConfig::read(&folder.join(name)).expect(name);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Trains both towers of kws-live (arXiv 2512.14115) and exports them to ONNX.
 
+pub mod align;
 pub mod checkpoint;
 pub mod data;
 pub mod eval;
@@ -11,3 +12,4 @@ pub mod loss;
 pub mod model;
 pub mod net;
 pub mod optim;
+pub mod synth;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use kws_train::eval::{calibrate, keywords};
-use kws_train::{data::prepare, export, fit, g2p, lexicon};
+use kws_train::{align, data::prepare, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -21,6 +21,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Train the grapheme-to-phoneme model on a dictionary, score it on held-out words, export it.
     G2p(g2p::G2pArgs),
+    /// Give a transcribed corpus word times, with our own encoder.
+    Align(align::AlignArgs),
+    /// Make a corpus of synthetic speech with the synthesisers on PATH.
+    Synth(synth::SynthArgs),
     /// Pack CMUdict for a bundle.
     Lexicon(lexicon::LexiconArgs),
     /// Fit fusion and threshold of a bundle on development recordings.
@@ -43,6 +47,8 @@ fn main() -> anyhow::Result<()> {
         Command::Fit(args) => fit::run(&args),
         Command::Export(args) => export::run(&args),
         Command::G2p(args) => g2p::run(&args),
+        Command::Align(args) => align::run(&args),
+        Command::Synth(args) => synth::run(&args),
         Command::Lexicon(args) => lexicon::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),

@@ -1,4 +1,6 @@
-//! The `stream` model as trained: both towers and the scalars of its objective.
+//! Models as trained. Here `stream`: both towers and the scalars of its objective.
+
+mod jmcl;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,20 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::data::Batch;
 use crate::loss::{DwdVariant, calibration_bce, clap, dwd};
 use crate::net::{Mode, StreamConfig, StreamNet, TextConfig, TextTower};
+
+pub use jmcl::{JmclModel, JmclTerms};
+
+/// A model whose variables can be saved, loaded and trained.
+pub trait Variables {
+    /// All variables.
+    fn vars(&self) -> &VarStore;
+}
+
+impl Variables for StreamModel {
+    fn vars(&self) -> &VarStore {
+        &self.vars
+    }
+}
 
 /// Weights of the terms of the objective; a term of weight 0 is not computed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -47,6 +47,23 @@ impl Default for AugmentConfig {
     }
 }
 
+impl AugmentConfig {
+    /// Changes nothing.
+    pub fn none() -> Self {
+        Self {
+            speed: [1.0, 1.0],
+            measured_room: 0.0,
+            simulated_room: 0.0,
+            noise: 0.0,
+            snr_db: [0.0, 0.0],
+            band_limit: 0.0,
+            gain_db: [0.0, 0.0],
+            clip: 0.0,
+            spec_mask: 0.0,
+        }
+    }
+}
+
 /// Second-order section, direct form I (RBJ audio EQ cookbook, Q = 0.707).
 struct Biquad([f32; 5]);
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use crossbeam_channel::{Receiver, bounded};
 use kws_live::detect::pool::pool_weights;
 use kws_live::frontend::{FrontendConfig, LogMel};
 use kws_live::text::Phone;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::augment::{AugmentConfig, Augmenter};
 use super::crop::{Crop, Span, Utterance};
 use super::mutate::mutate;
-use super::{Cache, Corpus, RATE};
+use super::{BatchSource, Cache, Corpus, RATE};
 
 /// What a batch holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,20 +117,29 @@ pub struct Batcher {
     seed: u64,
 }
 
-/// Utterances with aligned words of a split.
-fn utterances(cache: &Cache, corpora: &[Corpus], config: &BatchConfig) -> Result<Vec<Utterance>> {
+/// Utterances of the train split with aligned words.
+///
+/// # Errors
+/// If there are none.
+pub(super) fn aligned(cache: &Cache, corpora: &[Corpus], min_confidence: f32) -> Result<Vec<Utterance>> {
     let mut out = Vec::new();
     for corpus in corpora {
         for entry in corpus.entries.iter().filter(|e| e.split == "train") {
             let words = entry.words()?;
-            let trusted = entry.confidence.is_none_or(|c| c >= config.min_confidence);
+            let trusted = entry.confidence.is_none_or(|c| c >= min_confidence);
             let Some(clip) = cache.find(&format!("{}/{}", corpus.name, entry.file)) else { continue };
             if trusted && !words.is_empty() && words.iter().all(|w| !w.phones.is_empty() && w.end > w.start) {
                 out.push(Utterance { clip, words, speaker: entry.speaker.clone() });
             }
         }
     }
+    ensure!(!out.is_empty(), "no recording of the train split has aligned words");
     Ok(out)
+}
+
+/// The generator of a step's batch.
+pub(super) fn seeded(seed: u64, step: u64) -> SmallRng {
+    SmallRng::seed_from_u64(seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 impl Batcher {
@@ -148,8 +156,7 @@ impl Batcher {
         shape: Shape,
         seed: u64,
     ) -> Result<Self> {
-        let utterances = utterances(cache, corpora, &config)?;
-        ensure!(!utterances.is_empty(), "no recording of the train split has aligned words");
+        let utterances = aligned(cache, corpora, config.min_confidence)?;
         let mut places: HashMap<&str, Vec<(usize, usize)>> = HashMap::new();
         let mut counts: HashMap<String, u32> = HashMap::new();
         for (u, utterance) in utterances.iter().enumerate() {
@@ -190,7 +197,7 @@ impl Batcher {
     /// # Errors
     /// If the front end's parameters are broken.
     pub fn batch(&mut self, step: u64) -> Result<Batch> {
-        let mut rng = SmallRng::seed_from_u64(self.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut rng = seeded(self.seed, step);
         let hop = self.frontend.hop as usize;
         let feature_frames = self.shape.stride * (self.config.frames + self.shape.delay);
         let samples = (feature_frames - 1) * hop + self.frontend.window as usize;
@@ -323,6 +330,14 @@ impl Batcher {
     }
 }
 
+impl BatchSource for Batcher {
+    type Batch = Batch;
+
+    fn batch(&mut self, step: u64) -> Result<Batch> {
+        self.batch(step)
+    }
+}
+
 /// Collects the windows and texts of a batch.
 struct BatchBuilder<'a> {
     config: &'a BatchConfig,
@@ -446,45 +461,5 @@ impl<'a> BatchBuilder<'a> {
             }
         }
         self.batch
-    }
-}
-
-/// Batches made ahead by threads, in step order.
-pub struct Loader {
-    queues: Vec<Receiver<Result<Batch>>>,
-    first: u64,
-    next: u64,
-}
-
-impl Loader {
-    /// Starts one thread a batcher, from step `first` on, up to step `last`.
-    ///
-    /// # Errors
-    /// If a thread cannot be started.
-    pub fn start(batchers: Vec<Batcher>, first: u64, last: u64) -> Result<Self> {
-        let count = batchers.len() as u64;
-        let mut queues = Vec::new();
-        for (i, mut batcher) in batchers.into_iter().enumerate() {
-            let (send, receive) = bounded(3);
-            std::thread::Builder::new().name(format!("loader-{i}")).spawn(move || {
-                let mut step = first + i as u64;
-                // The trainer going away ends the thread.
-                while step < last && send.send(batcher.batch(step)).is_ok() {
-                    step += count;
-                }
-            })?;
-            queues.push(receive);
-        }
-        Ok(Self { queues, first, next: first })
-    }
-
-    /// The next step's batch.
-    ///
-    /// # Errors
-    /// What the batcher said, or that its thread ended.
-    pub fn next(&mut self) -> Result<Batch> {
-        let queue = (self.next - self.first) as usize % self.queues.len();
-        self.next += 1;
-        self.queues[queue].recv().context("a loader thread ended early")?
     }
 }

@@ -5,43 +5,48 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kws_live::text::{Phone, parse_phones};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use super::librispeech::published;
 
 /// One line of a manifest.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Entry {
     /// Path relative to the manifest's folder.
     pub file: String,
     /// Speaker, unique over corpora; empty where unknown.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub speaker: String,
     /// `f` or `m` where known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<String>,
     /// Years or `adult` where known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<String>,
     /// Accent where known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accent: Option<String>,
     /// `train` or `dev`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub split: String,
     /// Length of the audio, seconds.
     #[serde(default)]
     pub seconds: f32,
     /// Transcript.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// Who wrote the transcript: `human` or the name of a recogniser.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// Mean log probability a token of a machine transcript.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f32>,
+    /// Mean log-likelihood ratio a phone of our own aligner, at most 0; nothing where another aligner was at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align_score: Option<f32>,
     /// Aligned words: text, start and end in seconds, phones.
-    #[serde(default)]
-    words: Vec<(String, f32, f32, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) words: Vec<(String, f32, f32, String)>,
 }
 
 /// A word with its place in the recording.
@@ -69,6 +74,13 @@ impl Entry {
         };
         self.words.iter().map(read).collect()
     }
+
+    /// Replaces the aligned words; times are rounded to 10 ms.
+    pub fn set_words(&mut self, words: &[Word]) {
+        let round = |t: f32| (t * 100.0).round() / 100.0;
+        let phones = |w: &Word| w.phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ");
+        self.words = words.iter().map(|w| (w.text.clone(), round(w.start), round(w.end), phones(w))).collect();
+    }
 }
 
 /// A folder's manifest.
@@ -83,12 +95,19 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads `folder/manifest.jsonl`.
+    /// Reads `folder/manifest.jsonl`, or a folder of LibriSpeech as published, which has none.
     ///
     /// # Errors
     /// Names the file and line that cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
+        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
         let path = folder.join("manifest.jsonl");
+        if !path.exists() && folder.is_dir() {
+            let entries = published(folder)?;
+            if !entries.is_empty() {
+                return Ok(Self { name, folder: folder.to_owned(), entries });
+            }
+        }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let entries = text
             .lines()
@@ -98,7 +117,20 @@ impl Corpus {
                 serde_json::from_str(line).with_context(|| format!("{}:{}: not a manifest line", path.display(), i + 1))
             })
             .collect::<Result<Vec<Entry>>>()?;
-        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
         Ok(Self { name, folder: folder.to_owned(), entries })
+    }
+    /// Writes a manifest, whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(path: &Path, entries: &[Entry]) -> Result<()> {
+        let partial = path.with_extension("partial");
+        let mut text = String::new();
+        for entry in entries {
+            text.push_str(&serde_json::to_string(entry)?);
+            text.push('\n');
+        }
+        fs::write(&partial, text).with_context(|| format!("cannot write {}", partial.display()))?;
+        fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -4,12 +4,19 @@ mod augment;
 mod batch;
 mod cache;
 mod crop;
+mod librispeech;
+mod loader;
 mod manifest;
 mod mutate;
 pub mod prepare;
+#[cfg(test)]
+pub(crate) mod testing;
+mod words;
 
 pub use augment::{AugmentConfig, Augmenter};
-pub use batch::{Batch, BatchConfig, Batcher, Loader, Shape};
+pub use batch::{Batch, BatchConfig, Batcher, Shape};
 pub use cache::{Cache, Clip, RATE};
 pub use crop::{Crop, Span, Utterance};
+pub use loader::{BatchSource, Loader};
 pub use manifest::{Corpus, Entry, Word};
+pub use words::{WordBatch, WordBatcher, WordsConfig};

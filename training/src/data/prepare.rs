@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::audio::decode_16k;
 
-use super::{Cache, Corpus};
+use super::{Cache, Corpus, RATE};
 
 /// Decodes all audio below the data folder into the cache.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub struct PrepareArgs {
     /// Folder with one sub-folder a corpus, each with its manifest.jsonl.
     #[arg(long, default_value = "../shared/data")]
     pub data: PathBuf,
-    /// Further corpus folders, such as one of synthetic speech.
+    /// Further corpus folders, such as one of synthetic speech, or LibriSpeech as published (it gets a manifest).
     #[arg(long = "extra")]
     pub extra: Vec<PathBuf>,
     /// Where the cache goes (about 115 MB an hour).
@@ -43,22 +43,28 @@ pub fn corpus_folders(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<P
 /// # Errors
 /// If a manifest cannot be read or the cache cannot be written; unreadable recordings are counted and named.
 pub fn run(args: &PrepareArgs) -> Result<()> {
-    let corpora =
+    let mut corpora =
         corpus_folders(&args.data, &args.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
     let total = corpora.iter().flat_map(|c| &c.entries).filter(|e| e.split == args.split).count();
     let bar = ProgressBar::new(total as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} {msg}")?);
     let mut cache = Cache::default();
-    for corpus in &corpora {
+    for corpus in &mut corpora {
         bar.set_message(corpus.name.clone());
-        for entry in corpus.entries.iter().filter(|e| e.split == args.split) {
+        for entry in corpus.entries.iter_mut().filter(|e| e.split == args.split) {
             bar.inc(1);
             match decode_16k(&corpus.folder.join(&entry.file)) {
                 Ok(audio) => {
+                    entry.seconds = (audio.len() as f32 / RATE * 100.0).round() / 100.0;
                     cache.add(format!("{}/{}", corpus.name, entry.file), &audio);
                 }
                 Err(error) => bar.suspend(|| log::warn!("left out: {error}")),
             }
+        }
+        // A published folder gets a manifest; `align` then adds the word times.
+        let manifest = corpus.folder.join("manifest.jsonl");
+        if !manifest.exists() {
+            Corpus::write(&manifest, &corpus.entries)?;
         }
     }
     bar.finish_and_clear();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use kws_live::detect::{Keyword, sigmoid};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};

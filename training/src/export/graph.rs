@@ -181,6 +181,29 @@ impl GraphBuilder {
         self.node("Transpose", &[x], vec![ints("perm", order)])
     }
 
+    /// Bidirectional LSTM, zero initial states, over `[T, N, input]`; weights in ONNX's gate order i o f c:
+    /// `w` `[2, 4 hidden, input]`, `r` `[2, 4 hidden, hidden]`, `b` `[2, 8 hidden]`.
+    ///
+    /// Returns all hidden states, `[T, 2, N, hidden]`, and the final ones, `[2, N, hidden]`.
+    pub fn bilstm(&mut self, x: &str, w: &str, r: &str, b: &str, hidden: i64) -> (String, String) {
+        let direction = AttributeProto {
+            name: "direction".into(),
+            r#type: AttributeType::String as i32,
+            s: b"bidirectional".to_vec(),
+            ..AttributeProto::default()
+        };
+        let (all, last) = (self.fresh("lstm"), self.fresh("lstm_last"));
+        self.graph.node.push(NodeProto {
+            name: format!("n_{all}"),
+            op_type: "LSTM".into(),
+            input: [x, w, r, b].map(str::to_owned).to_vec(),
+            output: vec![all.clone(), last.clone()],
+            attribute: vec![direction, int("hidden_size", hidden)],
+            ..NodeProto::default()
+        });
+        (all, last)
+    }
+
     /// Matrix product over the last two axes.
     pub fn matmul(&mut self, a: &str, b: &str) -> String {
         self.node("MatMul", &[a, b], Vec::new())

@@ -1,6 +1,7 @@
 //! `kws-train export`: a trained model to a bundle, with proof of parity.
 
 mod graph;
+mod jmcl;
 mod parity;
 mod stream;
 mod weights;
@@ -11,17 +12,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kws_live::detect::ScorerConfig;
-use kws_live::model::{Bundle, EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, sha256};
+use kws_live::model::{
+    Bundle, EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection, sha256,
+};
 use kws_live::text::{CLASSES, SYMBOLS};
 use tch::Device;
 
 pub use graph::{Dim, GraphBuilder, OPSET};
+pub use jmcl::write as write_jmcl;
 pub use parity::{Check, TOLERANCE, check, difference};
 pub use weights::Weights;
 
 use crate::checkpoint::load;
-use crate::fit::{CHECKPOINT, FitConfig};
-use crate::model::StreamModel;
+use crate::fit::{Architecture, CHECKPOINT, FitConfig};
+use crate::model::{JmclModel, StreamModel};
 use crate::net::StreamConfig;
 
 /// Writes a bundle from a run's newest checkpoint.
@@ -44,10 +48,19 @@ pub struct ExportArgs {
 /// If the checkpoint cannot be read, or the graphs do not compute what the model does: then nothing is replaced.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let config = FitConfig::read(&args.run.join("config.toml"))?;
-    let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
     let checkpoint = args.run.join(CHECKPOINT);
-    let step = load(&checkpoint, &model.vars, None)?;
-    let checks = write(&model, &config, &args.out, &args.name, step)?;
+    let (checks, step) = match config.architecture {
+        Architecture::Stream => {
+            let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
+            let step = load(&checkpoint, &model.vars, None)?;
+            (write(&model, &config, &args.out, &args.name, step)?, step)
+        }
+        Architecture::Jmcl => {
+            let model = JmclModel::new(Device::Cpu, &config.jmcl);
+            let step = load(&checkpoint, &model.vars, None)?;
+            (write_jmcl(&model, &config, &args.out, &args.name, step)?, step)
+        }
+    };
     for check in checks {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
@@ -55,48 +68,86 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// Writes and proves a bundle; scorer, training notes and scores of an older manifest in the folder are kept.
+/// Writes and proves a `stream` bundle; scorer, training notes and scores of an older manifest in the folder are kept.
 ///
 /// # Errors
 /// As [`run`].
 pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, step: u64) -> Result<Vec<Check>> {
     let weights = Weights::of(model.vars.variables())?;
-    let parts = config.stream.parts as usize;
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
-        ("encoder.onnx".into(), stream::encoder(&weights, &config.stream)?),
+    let s = &config.stream;
+    let parts = s.parts as usize;
+    let files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("encoder.onnx".into(), stream::encoder(&weights, s)?),
         ("window.onnx".into(), stream::window(&weights)?),
         ("text.onnx".into(), stream::text(&weights, parts)?),
     ]);
+    let encoder = EncoderSection {
+        mels: s.mels as usize,
+        stride: StreamConfig::STRIDE as usize,
+        delay_frames: s.delay(),
+        classes: CLASSES,
+        parts,
+        part_dim: s.part_dim as usize,
+        states: stream::state_shapes(s),
+    };
+    let parts = Parts {
+        kind: "stream",
+        encoder: Some(encoder),
+        towers: None,
+        dim: s.dim as usize,
+        scorer: ScorerConfig::default(),
+        calibration: model.calibration(),
+        files,
+    };
+    publish(parts, config, out, name, step, |bundle| check(model, bundle, config.seed))
+}
+
+/// What differs between bundles of one kind and another.
+struct Parts {
+    kind: &'static str,
+    encoder: Option<EncoderSection>,
+    towers: Option<TowersSection>,
+    dim: usize,
+    /// Scoring parameters of a bundle that had none.
+    scorer: ScorerConfig,
+    calibration: (f64, f64),
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Writes a bundle once `prove` has found nothing against it. What an older manifest of the same kind says of scorer,
+/// training and scores is kept, and so are the text files in the folder.
+fn publish(
+    parts: Parts,
+    config: &FitConfig,
+    out: &Path,
+    name: &str,
+    step: u64,
+    prove: impl FnOnce(&Bundle) -> Result<Vec<Check>>,
+) -> Result<Vec<Check>> {
+    let Parts { kind, encoder, towers, dim, scorer, calibration: (scale, bias), mut files } = parts;
     for extra in ["g2p.onnx", "lexicon.bin"] {
         if let Ok(bytes) = fs::read(out.join(extra)) {
             files.insert(extra.into(), bytes);
         }
     }
-    let old: Option<Manifest> =
-        fs::read_to_string(out.join("manifest.toml")).ok().and_then(|t| toml::from_str(&t).ok());
-    let (scale, bias) = model.calibration();
-    let mut scorer = old.as_ref().map_or_else(ScorerConfig::default, |m| m.scorer.clone());
+    let old: Option<Manifest> = fs::read_to_string(out.join("manifest.toml"))
+        .ok()
+        .and_then(|t| toml::from_str(&t).ok())
+        .filter(|m: &Manifest| m.kind == kind);
+    let mut scorer = old.as_ref().map_or(scorer, |m| m.scorer.clone());
     (scorer.cos_scale, scorer.cos_bias) = (scale as f32, bias as f32);
     let mut training = old.as_ref().map(|m| m.training.clone()).unwrap_or_default();
     training.insert("steps".into(), toml::Value::Integer(step as i64));
-    let s = &config.stream;
     let manifest = Manifest {
         format: 1,
         name: name.into(),
-        kind: "stream".into(),
+        kind: kind.into(),
         licence: "MIT OR Apache-2.0".into(),
         opset: OPSET as u32,
         frontend: config.frontend.clone(),
-        encoder: EncoderSection {
-            mels: s.mels as usize,
-            stride: StreamConfig::STRIDE as usize,
-            delay_frames: s.delay(),
-            classes: CLASSES,
-            parts,
-            part_dim: s.part_dim as usize,
-            states: stream::state_shapes(s),
-        },
-        embedding: EmbeddingSection { dim: s.dim as usize },
+        encoder,
+        towers,
+        embedding: EmbeddingSection { dim },
         text: TextSection { phones: SYMBOLS.iter().map(|s| (*s).to_owned()).collect() },
         scorer,
         files: files.iter().map(|(n, bytes)| (n.clone(), FileEntry { sha256: sha256(bytes) })).collect(),
@@ -107,7 +158,7 @@ pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, st
     let partial = out.with_extension("partial");
     let _ = fs::remove_dir_all(&partial);
     write_files(&partial, &files, &manifest)?;
-    let checks = check(model, &Bundle::load(&partial)?, config.seed)?;
+    let checks = prove(&Bundle::load(&partial)?)?;
     fs::create_dir_all(out)?;
     write_files(out, &files, &manifest)?;
     fs::remove_dir_all(&partial)?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use kws_live::model::{Backend, BackendChoice, Bundle, EncoderOutput};
-use kws_live::text::Phone;
+use kws_live::text::{CLASSES, Phone};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -30,7 +30,7 @@ pub fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(Vec::<f32>::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]))?)
 }
 
@@ -59,10 +59,7 @@ pub fn check(model: &StreamModel, bundle: &Bundle, seed: u64) -> Result<Vec<Chec
         let x = Tensor::from_slice(&pooled).view([5, -1]).to_device(model.vars.device());
         values(&crate::net::normalise(&model.net.embed(&x)))
     })?;
-    let texts: Vec<Vec<Phone>> = [1_usize, 2, 5, 12]
-        .iter()
-        .map(|&n| (0..n).filter_map(|_| Phone::from_id(rng.random_range(1..40))).collect())
-        .collect();
+    let texts = sampled_texts(&mut rng);
     let want_texts = values(&no_grad(|| model.text.forward(&texts, model.vars.device())))?;
 
     let mut checks = Vec::new();
@@ -99,6 +96,17 @@ pub fn check(model: &StreamModel, bundle: &Bundle, seed: u64) -> Result<Vec<Chec
         }
         note(format!("{backend} text"), difference(&embedded, &want_texts));
     }
+    verdict(checks)
+}
+
+/// Texts of several lengths to compare with.
+pub(super) fn sampled_texts(rng: &mut SmallRng) -> Vec<Vec<Phone>> {
+    let mut text = |n: usize| (0..n).filter_map(|_| Phone::from_id(rng.random_range(1..CLASSES))).collect();
+    [1_usize, 2, 5, 12].map(&mut text).to_vec()
+}
+
+/// The checks, if all are within the tolerance.
+pub(super) fn verdict(checks: Vec<Check>) -> Result<Vec<Check>> {
     let worst = checks.iter().max_by(|a, b| a.difference.total_cmp(&b.difference)).context("nothing was compared")?;
     ensure!(worst.difference <= TOLERANCE, "{} differs by {}: not exported", worst.name, worst.difference);
     Ok(checks)

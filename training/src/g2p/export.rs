@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use kws_live::model::{Backend, BackendChoice, Tensor as Plain, load_graph};
+use kws_live::text::LETTERS;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tch::nn::VarStore;
 use tch::{Tensor, no_grad};
 
-use super::lexicon::LETTERS;
 use super::net::{G2pConfig, G2pNet, UPSAMPLE};
 use crate::export::{Check, Dim, GraphBuilder, TOLERANCE, Weights, difference};
 

@@ -1,15 +1,11 @@
 //! CMUdict as training data: spellings with all their pronunciations, a fixed share held out.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kws_live::model::sha256;
-use kws_live::text::{Phone, parse_phones};
-
-/// Letter classes: 0 is the word's boundary, 1 to 26 are `a` to `z`, 27 the apostrophe.
-pub const LETTERS: usize = 28;
+use kws_live::text::{Phone, letter_ids, read_cmudict};
 
 /// One held-out headword in this many.
 const HOLD_OUT: u32 = 50;
@@ -19,7 +15,7 @@ const HOLD_OUT: u32 = 50;
 pub struct Headword {
     /// Spelling in lower case.
     pub word: String,
-    /// Letter classes with a boundary at each end.
+    /// Letter ids with a border at each end.
     pub letters: Vec<i64>,
     /// Its pronunciations, different from each other.
     pub phones: Vec<Vec<Phone>>,
@@ -33,45 +29,27 @@ impl Headword {
     }
 }
 
-/// Letter classes of a word with a boundary at each end; `None` if it has a character other than letters and the
-/// apostrophe, or none at all.
-pub fn letters(word: &str) -> Option<Vec<i64>> {
-    let class = |c: char| match c.to_ascii_lowercase() {
-        c @ 'a'..='z' => Some(i64::from(c as u8 - b'a') + 1),
-        '\'' => Some(27),
-        _ => None,
-    };
-    let inner = word.chars().map(class).collect::<Option<Vec<i64>>>()?;
-    (!inner.is_empty()).then(|| [&[0], inner.as_slice(), &[0]].concat())
-}
-
 /// Reads a dictionary in CMUdict's format, sorted by spelling; stress and comments are dropped, and so are words with
 /// digits, dots or hyphens, whose letters do not say how they sound.
 ///
 /// # Errors
-/// Names the line that is not an entry.
+/// If the file cannot be read or holds no entry.
 pub fn read(path: &Path) -> Result<Vec<Headword>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut words: BTreeMap<String, Headword> = BTreeMap::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let Some((spelling, phones)) = line.split_once(' ') else { continue };
-        let word = spelling.split('(').next().unwrap_or_default().to_lowercase();
-        let phones = parse_phones(phones).with_context(|| format!("{}:{}", path.display(), number + 1))?;
-        let Some(letters) = letters(&word) else { continue };
-        let entry = words.entry(word.clone()).or_insert_with(|| Headword { word, letters, phones: Vec::new() });
-        if !phones.is_empty() && !entry.phones.contains(&phones) {
-            entry.phones.push(phones);
-        }
-    }
-    words.retain(|_, w| !w.phones.is_empty());
+    let words = read_cmudict(&text).with_context(|| path.display().to_string())?;
+    let entry = |(word, phones): (String, Vec<Vec<Phone>>)| {
+        let letters = letter_ids(&word)?;
+        (!phones.is_empty()).then_some(Headword { word, letters, phones })
+    };
+    let words: Vec<Headword> = words.into_iter().filter_map(entry).collect();
     ensure!(!words.is_empty(), "{} holds no entry", path.display());
-    Ok(words.into_values().collect())
+    Ok(words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kws_live::text::parse_phones;
 
     #[test]
     fn variants_comments_and_stress() {

@@ -18,7 +18,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor};
 
 pub use export::{graph, prove};
-pub use lexicon::{Headword, LETTERS, letters, read};
+pub use lexicon::{Headword, read};
 pub use net::{G2pConfig, G2pNet, UPSAMPLE};
 pub use score::{Scores, score};
 

@@ -1,14 +1,14 @@
 //! Letters to phone posteriors: residual convolutions over letters, three output frames a letter, CTC.
 
+use kws_live::text::{CLASSES, FRAMES_PER_LETTER, LETTERS};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{Init, Path};
 
-use super::lexicon::LETTERS;
 use crate::net::{he, out};
 
-/// Output frames a letter: no English letter stands for more than three phones once the boundaries add theirs.
-pub const UPSAMPLE: i64 = 3;
+/// Output frames a letter: no English letter stands for more than three phones once the borders add theirs.
+pub const UPSAMPLE: i64 = FRAMES_PER_LETTER as i64;
 
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl G2pNet {
     /// Fresh weights below `path`.
     pub fn new(path: &Path<'_>, config: &G2pConfig) -> Self {
         let (c, f) = (config.width, config.fine_width);
-        let classes = kws_live::text::CLASSES as i64;
+        let classes = CLASSES as i64;
         let (expand, head) = (path / "expand", path / "head");
         let block = |i: usize, d: &i64| Block::new(&(path / format!("block{i}")), c, config.bottleneck, *d);
         let fine = |i: usize, d: &i64| Block::new(&(path / format!("fine{i}")), f, config.fine_bottleneck, *d);

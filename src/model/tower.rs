@@ -1,0 +1,57 @@
+//! The audio tower of a `jmcl` model: whole segments to embeddings.
+
+use super::heads::unit;
+use super::{Graph, ModelError, Tensor};
+
+/// Segments of log-mel frames to embeddings; no state.
+pub struct AudioTower {
+    graph: Box<dyn Graph>,
+    input: Tensor,
+    mels: usize,
+    dim: usize,
+}
+
+impl AudioTower {
+    /// Wraps a graph `features` `[N, T, mels]` to `embedding` `[N, dim]`.
+    pub fn new(graph: Box<dyn Graph>, mels: usize, dim: usize) -> Self {
+        Self { graph, input: Tensor::f32(&[0, 0, mels], Vec::new()), mels, dim }
+    }
+
+    /// Mel bands of a frame.
+    pub fn mels(&self) -> usize {
+        self.mels
+    }
+
+    /// Embedding size, D.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Embeds `rows` segments of one length.
+    ///
+    /// # Shapes
+    /// `features`: `[rows, T, mels]`; `out`: `[rows, D]`, unit-norm rows.
+    ///
+    /// # Errors
+    /// If sizes do not fit or the backend fails.
+    pub fn embed(&mut self, features: &[f32], rows: usize, out: &mut [f32]) -> Result<(), ModelError> {
+        let frames = features.len() / (rows.max(1) * self.mels);
+        if frames == 0 || features.len() != rows * frames * self.mels || out.len() != rows * self.dim {
+            let expected = format!("{rows} segments of one length, {} bands, D = {}", self.mels, self.dim);
+            return Err(ModelError::Shape { what: "features", got: features.len(), expected });
+        }
+        if let Tensor::F32 { shape, data } = &mut self.input {
+            (shape[0], shape[1]) = (rows, frames);
+            data.clear();
+            data.extend_from_slice(features);
+        }
+        let outputs = self.graph.run(&[("features", &self.input)])?;
+        let data = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
+        if data.len() != out.len() {
+            return Err(ModelError::Shape { what: "embedding", got: data.len(), expected: out.len().to_string() });
+        }
+        out.copy_from_slice(data);
+        out.chunks_exact_mut(self.dim).for_each(unit);
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! What differs between kinds of model: how feature frames become keyword scores.
+
+use std::ops::Range;
+
+use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, dot};
+use crate::model::{AudioTower, Encoder, EncoderOutput, ModelError};
+
+/// Feature frames in, keyword scores out; the scored frame is the unit of time.
+pub(super) trait Core: Send {
+    /// Feature frames a scored frame.
+    fn stride(&self) -> usize;
+
+    /// Mel bands of a feature frame.
+    fn mels(&self) -> usize;
+
+    /// Scored frames by which scores lag behind the features.
+    fn delay_frames(&self) -> usize;
+
+    /// Scoring parameters.
+    fn scorer(&self) -> &ScorerConfig;
+
+    /// Replaces the keywords.
+    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>);
+
+    /// Takes the next features, `[frames, mels]`, `frames` a multiple of the stride, and calls
+    /// `on_score(frame, keyword, score)` for every scored frame and keyword, in that order.
+    fn process(&mut self, features: &[f32], on_score: &mut dyn FnMut(u64, usize, FrameScore))
+    -> Result<(), ModelError>;
+
+    /// Starts anew at frame 0, keywords kept.
+    fn reset(&mut self);
+}
+
+/// One pass of a streaming encoder, windows from prefix sums, phone paths ([`Matcher`]).
+pub(super) struct StreamCore {
+    encoder: Box<dyn Encoder>,
+    matcher: Matcher,
+    output: EncoderOutput,
+    /// Encoder outputs still to drop because they describe the time before the stream.
+    early: usize,
+}
+
+impl StreamCore {
+    pub(super) fn new(encoder: Box<dyn Encoder>, matcher: Matcher) -> Self {
+        Self { early: encoder.spec().delay_frames, output: EncoderOutput::default(), encoder, matcher }
+    }
+}
+
+impl Core for StreamCore {
+    fn stride(&self) -> usize {
+        self.encoder.spec().stride
+    }
+
+    fn mels(&self) -> usize {
+        self.encoder.spec().mels
+    }
+
+    fn delay_frames(&self) -> usize {
+        self.encoder.spec().delay_frames
+    }
+
+    fn scorer(&self) -> &ScorerConfig {
+        self.matcher.config()
+    }
+
+    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>) {
+        self.matcher.set_keywords(keywords);
+    }
+
+    fn process(
+        &mut self,
+        features: &[f32],
+        on_score: &mut dyn FnMut(u64, usize, FrameScore),
+    ) -> Result<(), ModelError> {
+        self.encoder.encode(features, &mut self.output)?;
+        let skip = self.early.min(self.output.frames);
+        self.early -= skip;
+        self.matcher.process(&self.output, skip, on_score)
+    }
+
+    fn reset(&mut self) {
+        self.early = self.encoder.spec().delay_frames;
+        self.encoder.reset();
+        self.matcher.reset();
+    }
+}
+
+/// One way to say a keyword, as the windows are compared with it.
+struct Entry {
+    /// Which lengths to compare.
+    windows: Range<usize>,
+    phones: usize,
+}
+
+/// Windows in one run of the tower; more are split into these, so that a backend meets few different shapes.
+const GROUPS: [usize; 4] = [32, 8, 2, 1];
+
+/// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
+///
+/// There is no phone path: [`FrameScore::path`] is 0. A window is scored once it lies wholly inside the stream.
+pub(super) struct WindowedCore {
+    tower: AudioTower,
+    scorer: ScorerConfig,
+    /// Feature frames a hop.
+    hop: usize,
+    frame_seconds: f32,
+    /// The longest window before the chunk, then the chunk, `[frames, mels]`.
+    history: Vec<f32>,
+    /// Scored frames so far.
+    frame: u64,
+    entries: Vec<Entry>,
+    /// Embeddings of all pronunciations, `[pronunciations, D]`.
+    anchors: Vec<f32>,
+    /// One past the last entry of each keyword.
+    ends: Vec<usize>,
+    input: Vec<f32>,
+    /// Embeddings of the chunk, `[lengths, frames, D]`.
+    embedded: Vec<f32>,
+}
+
+impl WindowedCore {
+    /// `scorer.window_frames` count in hops of `hop` feature frames of `feature_seconds`.
+    pub(super) fn new(tower: AudioTower, scorer: ScorerConfig, hop: usize, feature_seconds: f32) -> Self {
+        Self {
+            tower,
+            scorer,
+            hop,
+            frame_seconds: hop as f32 * feature_seconds,
+            history: Vec::new(),
+            frame: 0,
+            entries: Vec::new(),
+            anchors: Vec::new(),
+            ends: Vec::new(),
+            input: Vec::new(),
+            embedded: Vec::new(),
+        }
+    }
+
+    /// Embeds all windows of `length` hops that end in the chunk's hops `from..to`; `before` hops precede the chunk.
+    fn embed(&mut self, index: usize, length: usize, before: usize, hops: Range<usize>) -> Result<(), ModelError> {
+        let unit = self.hop * self.tower.mels();
+        let (dim, count) = (self.tower.dim(), hops.end);
+        let mut next = hops.start;
+        while next < hops.end {
+            let rows = GROUPS.into_iter().find(|&g| g <= hops.end - next).unwrap_or(1);
+            self.input.clear();
+            for hop in next..next + rows {
+                let end = before + hop + 1;
+                self.input.extend_from_slice(&self.history[(end - length) * unit..end * unit]);
+            }
+            let start = (index * count + next) * dim;
+            self.tower.embed(&self.input, rows, &mut self.embedded[start..start + rows * dim])?;
+            next += rows;
+        }
+        Ok(())
+    }
+
+    /// Best window of one keyword, of those that are `inside` the stream.
+    fn score(&self, entries: Range<usize>, hop: usize, hops: usize) -> FrameScore {
+        let dim = self.tower.dim();
+        let end = self.frame + 1;
+        let nothing = Peak { score: 0.0, start: self.frame, end };
+        let mut best = FrameScore { peak: nothing, cosine: -1.0, path: 0.0 };
+        for i in entries {
+            let Entry { windows, phones } = &self.entries[i];
+            let anchor = &self.anchors[i * dim..(i + 1) * dim];
+            for w in windows.clone() {
+                let length = self.scorer.window_frames[w] as u64;
+                if length > end {
+                    break;
+                }
+                let at = (w * hops + hop) * dim;
+                let cosine = dot(anchor, &self.embedded[at..at + dim]);
+                let score = self.scorer.fuse(cosine, 0.0, *phones);
+                if score > best.peak.score {
+                    best = FrameScore { peak: Peak { score, start: end - length, end }, cosine, path: 0.0 };
+                }
+            }
+        }
+        best
+    }
+}
+
+impl Core for WindowedCore {
+    fn stride(&self) -> usize {
+        self.hop
+    }
+
+    fn mels(&self) -> usize {
+        self.tower.mels()
+    }
+
+    fn delay_frames(&self) -> usize {
+        0
+    }
+
+    fn scorer(&self) -> &ScorerConfig {
+        &self.scorer
+    }
+
+    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>) {
+        self.entries.clear();
+        self.anchors.clear();
+        self.ends.clear();
+        for keyword in keywords {
+            for pronunciation in &keyword.pronunciations {
+                let phones = pronunciation.phones.len().max(1);
+                let windows = self.scorer.windows_for(phones, pronunciation.frames, self.frame_seconds);
+                self.anchors.extend_from_slice(pronunciation.embedding.values());
+                self.entries.push(Entry { windows, phones });
+            }
+            self.ends.push(self.entries.len());
+        }
+    }
+
+    fn process(
+        &mut self,
+        features: &[f32],
+        on_score: &mut dyn FnMut(u64, usize, FrameScore),
+    ) -> Result<(), ModelError> {
+        let unit = self.hop * self.tower.mels();
+        let hops = features.len() / unit;
+        let before = self.history.len() / unit;
+        self.history.extend_from_slice(features);
+        let lengths = self.scorer.window_frames.len();
+        if !self.entries.is_empty() {
+            self.embedded.resize(lengths * hops * self.tower.dim(), 0.0);
+            for index in 0..lengths {
+                let length = self.scorer.window_frames[index];
+                // The first window of the stream ends at hop `length`, counted from 1.
+                let first = length.saturating_sub(before + 1).min(hops);
+                self.embed(index, length, before, first..hops)?;
+            }
+        }
+        for hop in 0..hops {
+            let mut from = 0;
+            for (keyword, &to) in self.ends.iter().enumerate() {
+                let score = self.score(from..to, hop, hops);
+                on_score(self.frame, keyword, score);
+                from = to;
+            }
+            self.frame += 1;
+        }
+        let longest = self.scorer.window_frames.last().copied().unwrap_or(1);
+        let excess = self.history.len().saturating_sub((longest - 1) * unit);
+        self.history.drain(..excess);
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.history.clear();
+        self.frame = 0;
+    }
+}

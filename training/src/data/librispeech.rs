@@ -1,0 +1,65 @@
+//! LibriSpeech as it is published: `SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac` beside `SPEAKER-CHAPTER.trans.txt`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Entry;
+
+/// Folders below a corpus that transcripts are looked for in: a split, a speaker, a chapter.
+const DEPTH: usize = 4;
+
+/// All `*.trans.txt` below a folder, sorted.
+fn transcripts(folder: &Path, depth: usize, out: &mut Vec<PathBuf>) -> Result<()> {
+    let mut paths = fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .map(|e| Ok(e?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() && depth > 0 {
+            transcripts(&path, depth - 1, out)?;
+        } else if path.to_string_lossy().ends_with(".trans.txt") {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Entries of a published LibriSpeech folder, without lengths and word times; empty if it is none.
+///
+/// Recordings below a folder named `dev-*` or `test-*` are of the split `dev`, the others of `train`.
+///
+/// # Errors
+/// If a folder or transcript cannot be read, or a line of one has no text.
+pub fn published(folder: &Path) -> Result<Vec<Entry>> {
+    let mut files = Vec::new();
+    transcripts(folder, DEPTH, &mut files)?;
+    let mut out = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let chapter = path.parent().unwrap_or(folder);
+        let held_back = chapter.iter().any(|part| {
+            let part = part.to_string_lossy();
+            part.starts_with("dev-") || part.starts_with("test-")
+        });
+        let below = chapter.strip_prefix(folder).unwrap_or(chapter);
+        for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+            let (id, text) = line
+                .trim()
+                .split_once(' ')
+                .with_context(|| format!("{}:{}: no text behind the id", path.display(), number + 1))?;
+            let speaker = id.split('-').next().unwrap_or_default();
+            out.push(Entry {
+                file: below.join(format!("{id}.flac")).to_string_lossy().replace('\\', "/"),
+                speaker: format!("ls{speaker}"),
+                split: if held_back { "dev" } else { "train" }.into(),
+                text: text.to_lowercase(),
+                source: "human".into(),
+                ..Entry::default()
+            });
+        }
+    }
+    Ok(out)
+}
