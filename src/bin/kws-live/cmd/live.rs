@@ -144,7 +144,7 @@ fn stop_on_signals(engine: StopHandle) -> anyhow::Result<()> {
 
 /// Levels by `KWS_LOG`; under the TUI a line on stderr would tear the screen, so there it needs a file.
 fn log_to(file: Option<&std::path::Path>, view: View) -> anyhow::Result<()> {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "warn"));
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "kws_live=warn"));
     if let Some(path) = file {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));
