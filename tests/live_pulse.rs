@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{PROGRAM, installed, recording, text, wait_until};
+use common::{PROGRAM, installed, recording, skip, text, wait_until};
 use serde_json::Value;
 
 struct Server {
@@ -91,7 +91,7 @@ fn what_is_played_is_heard_through_the_microphone() {
     let server = match Server::start() {
         Ok(server) => server,
         Err(reason) => {
-            eprintln!("SKIPPED: {reason}");
+            skip(&reason);
             return;
         }
     };
@@ -141,5 +141,4 @@ fn what_is_played_is_heard_through_the_microphone() {
     }
     let stats = rest.iter().find(|l| l.contains("first_audio")).expect("--stats");
     assert!(!stats.contains("first_audio never"), "{stats}");
-    eprintln!("{stats}");
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::{PROGRAM, installed, recording, text, wait_until};
+use common::{PROGRAM, installed, recording, skip, text, wait_until};
 
 /// A private tmux server, ended with the test.
 struct Tmux {
@@ -64,7 +64,7 @@ impl Drop for Tmux {
 fn tmux_is_missing() -> bool {
     let missing = !installed("tmux");
     if missing {
-        eprintln!("SKIPPED: tmux is not installed (apt-get install tmux)");
+        skip("tmux is not installed (apt-get install tmux)");
     }
     missing
 }

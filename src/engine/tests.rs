@@ -90,8 +90,8 @@ struct Script {
     seed: u32,
 }
 
-fn script(parts: Vec<Part>) -> Box<Script> {
-    Box::new(Script { parts: Mutex::new(parts.into_iter()), left: None, rate: 16_000, live: false, seed: 1 })
+fn script(parts: Vec<Part>) -> Script {
+    Script { parts: Mutex::new(parts.into_iter()), left: None, rate: 16_000, live: false, seed: 1 }
 }
 
 impl AudioSource for Script {
@@ -145,8 +145,12 @@ fn word_at(second: usize) -> Vec<Part> {
 }
 
 /// Runs to the end; all events.
-fn run(source: Box<dyn AudioSource>, keywords: &[&str], config: EngineConfig) -> (Vec<Event>, Engine) {
-    let engine = Engine::start(source, spotter(keywords), None, config).expect("threads");
+fn start(source: Script, keywords: &[&str], config: &EngineConfig) -> Engine {
+    Engine::start(Box::new(source), spotter(keywords), None, config).expect("threads")
+}
+
+fn run(source: Script, keywords: &[&str], config: &EngineConfig) -> (Vec<Event>, Engine) {
+    let engine = start(source, keywords, config);
     let events = engine.events().iter().collect();
     (events, engine)
 }
@@ -161,7 +165,7 @@ fn hits(events: &[Event]) -> Vec<(f64, f64)> {
 
 #[test]
 fn a_word_comes_out_once_with_its_time_and_then_the_end() {
-    let (events, mut engine) = run(script(word_at(2)), &["word"], EngineConfig::default());
+    let (events, mut engine) = run(script(word_at(2)), &["word"], &EngineConfig::default());
     let found = hits(&events);
     assert_eq!(found.len(), 1, "{events:?}");
     assert!(found[0].0 > 1.9 && found[0].1 < 2.6, "{found:?}");
@@ -175,14 +179,14 @@ fn a_word_comes_out_once_with_its_time_and_then_the_end() {
 #[test]
 fn a_word_at_the_very_end_is_let_out() {
     let parts = vec![Part::Sound(SECOND, false), Part::Sound(SECOND / 3, true)];
-    assert_eq!(hits(&run(script(parts), &["word"], EngineConfig::default()).0).len(), 1);
+    assert_eq!(hits(&run(script(parts), &["word"], &EngineConfig::default()).0).len(), 1);
 }
 
 #[test]
 fn a_gap_moves_the_clock_and_is_told() {
     let mut parts = vec![Part::Sound(SECOND, false), Part::Lost(3 * SECOND as u64), Part::Idle];
     parts.extend(word_at(1));
-    let (events, engine) = run(script(parts), &["word"], EngineConfig::default());
+    let (events, engine) = run(script(parts), &["word"], &EngineConfig::default());
     let found = hits(&events);
     assert!(found.len() == 1 && found[0].0 > 4.9 && found[0].1 < 5.6, "{found:?}");
     assert!(events.iter().any(|e| matches!(e, Event::Gap { lost: 48_000 })));
@@ -199,7 +203,7 @@ fn a_gap_at_another_rate_is_as_long_in_seconds() {
         Part::Sound(48_000, false),
     ]);
     source.rate = 48_000;
-    let (events, engine) = run(source, &["word"], EngineConfig::default());
+    let (events, engine) = run(source, &["word"], &EngineConfig::default());
     let found = hits(&events);
     assert!(found.len() == 1 && found[0].0 > 4.9 && found[0].1 < 5.6, "{found:?}");
     assert_eq!(engine.meters().position(), 104_000);
@@ -208,7 +212,7 @@ fn a_gap_at_another_rate_is_as_long_in_seconds() {
 #[test]
 fn a_failing_source_fails_in_one_line() {
     let (events, mut engine) =
-        run(script(vec![Part::Sound(100, false), Part::Fail]), &["word"], EngineConfig::default());
+        run(script(vec![Part::Sound(100, false), Part::Fail]), &["word"], &EngineConfig::default());
     assert!(matches!(events.last(), Some(Event::Failed(reason)) if reason.contains("it says so here")), "{events:?}");
     assert!(matches!(engine.stop(), Err(EngineError::Audio(_))));
 }
@@ -222,7 +226,7 @@ fn a_ui_that_does_not_read_loses_events_but_not_the_count() {
     }
     parts.push(Part::Gate(gate.clone(), 1));
     let config = EngineConfig { event_capacity: 2, ..EngineConfig::default() };
-    let mut engine = Engine::start(script(parts), spotter(&["word"]), None, config).expect("threads");
+    let mut engine = start(script(parts), &["word"], &config);
     while engine.meters().dropped_events() < 3 {
         thread::yield_now();
     }
@@ -240,7 +244,7 @@ fn a_worker_that_waits_loses_nothing() {
         parts.extend(word_at(2));
     }
     let config = EngineConfig { event_capacity: 1, delivery: Delivery::Wait, ..EngineConfig::default() };
-    assert_eq!(hits(&run(script(parts), &["word"], config).0).len(), 5);
+    assert_eq!(hits(&run(script(parts), &["word"], &config).0).len(), 5);
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn a_stop_ends_an_endless_stream_also_when_nobody_reads() {
         let mut source = script(vec![Part::Sound(usize::MAX, true)]);
         source.live = true;
         let config = EngineConfig { event_capacity: 1, delivery, ..EngineConfig::default() };
-        let engine = Engine::start(source, spotter(&["word"]), None, config).expect("threads");
+        let engine = start(source, &["word"], &config);
         engine.send(Command::Stop).expect("a stop is always taken");
         drop(engine);
     }
@@ -259,7 +263,7 @@ fn a_stop_ends_an_endless_stream_also_when_nobody_reads() {
 fn the_limit_ends_it_and_lets_the_last_word_out() {
     let parts = vec![Part::Sound(SECOND, false), Part::Sound(SECOND, true), Part::Sound(usize::MAX, false)];
     let config = EngineConfig { limit: Some(Duration::from_secs_f64(1.5)), ..EngineConfig::default() };
-    let (events, engine) = run(script(parts), &["word"], config);
+    let (events, engine) = run(script(parts), &["word"], &config);
     assert_eq!(hits(&events).len(), 1);
     assert!((24_000..26_000).contains(&engine.meters().position()));
 }
@@ -272,7 +276,7 @@ fn keywords_come_and_go_while_it_runs() {
     parts.extend(word_at(1));
     parts.push(Part::Gate(gate.clone(), 2));
     parts.extend(word_at(1));
-    let engine = Engine::start(script(parts), spotter(&["word"]), None, EngineConfig::default()).expect("threads");
+    let engine = start(script(parts), &["word"], &EngineConfig::default());
     let first = engine.keywords()[0].clone();
     let hit = engine.events().recv().expect("the first word");
     assert!(matches!(hit, Event::Detection(_)), "{hit:?}");
@@ -312,7 +316,7 @@ fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
     parts.extend(word_at(1));
     let mut source = script(parts);
     source.live = true;
-    let engine = Engine::start(source, spotter(&["word"]), None, EngineConfig::default()).expect("threads");
+    let engine = start(source, &["word"], &EngineConfig::default());
     engine.send(Command::Pause).expect("there is room");
     gate.store(1, Ordering::Release);
     while engine.meters().position() < 40_000 {
@@ -323,9 +327,7 @@ fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
     let found = hits(&engine.events().iter().collect::<Vec<_>>());
     assert!(found.len() == 1 && found[0].0 > 3.4, "only the second word: {found:?}");
 
-    let engine =
-        Engine::start(script(vec![Part::Sound(usize::MAX, false)]), spotter(&["word"]), None, EngineConfig::default())
-            .expect("threads");
+    let engine = start(script(vec![Part::Sound(usize::MAX, false)]), &["word"], &EngineConfig::default());
     engine.send(Command::Pause).expect("there is room");
     // It stands still once the order has been read: two equal positions a nap apart.
     let mut last = u64::MAX;
@@ -341,12 +343,11 @@ fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
 
 #[test]
 fn commands_that_cannot_be_taken_say_so() {
-    let (_, mut engine) = run(script(vec![]), &["word"], EngineConfig::default());
+    let (_, mut engine) = run(script(vec![]), &["word"], &EngineConfig::default());
     engine.stop().expect("it ended well");
     assert!(matches!(engine.send(Command::AddKeyword("stop".into())), Err(EngineError::Over)));
     let gate = Arc::new(AtomicUsize::new(0));
-    let engine = Engine::start(script(vec![Part::Gate(gate.clone(), 1)]), spotter(&[]), None, EngineConfig::default())
-        .expect("threads");
+    let engine = start(script(vec![Part::Gate(gate.clone(), 1)]), &[], &EngineConfig::default());
     assert!(matches!(engine.send(Command::AddKeyword("stop".into())), Err(EngineError::NoEnroller)));
     let full = (0..4 * COMMANDS).find_map(|_| engine.send(Command::Pause).err());
     gate.store(1, Ordering::Release);

@@ -37,10 +37,16 @@ pub fn installed(name: &str) -> bool {
     found.is_ok()
 }
 
+/// Says why a test did not run: a skipped test must be seen in the log.
+#[allow(clippy::print_stderr, reason = "the test harness shows stderr")]
+pub fn skip(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+}
+
 /// Waits until `ready`, at most a minute: a bound on hanging, not on speed.
 pub fn wait_until(mut ready: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(60) {
+    while started.elapsed() < Duration::from_mins(1) {
         if ready() {
             return true;
         }

@@ -34,15 +34,15 @@ impl View {
     }
 }
 
-pub fn run(args: LiveArgs, started: Instant) -> anyhow::Result<bool> {
-    let view = View::of(&args);
+pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
+    let view = View::of(args);
     log_to(args.log.as_deref(), view)?;
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
         wanted = wanted.some()?;
     }
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
-    let source = open(&args, view)?;
+    let source = open(args, view)?;
     let live = source.live();
     let listening = Listening::load(&args.model, &wanted)?;
     let mut spotter = Spotter::new(
@@ -62,12 +62,12 @@ pub fn run(args: LiveArgs, started: Instant) -> anyhow::Result<bool> {
         limit: args.duration.map(Duration::from_secs_f64),
         ..EngineConfig::default()
     };
-    let mut engine = Engine::start(source, spotter, Some(listening.enroller), config)?;
+    let mut engine = Engine::start(source, spotter, Some(listening.enroller), &config)?;
     stop_on_signals(engine.stop_handle())?;
     let outcome = match view {
         #[cfg(feature = "tui")]
         View::Tui => crate::tui::run(&mut engine),
-        _ => lines(&mut engine, &args, view),
+        _ => lines(&mut engine, args, view),
     };
     if args.stats {
         note(&stats(engine.meters(), started));

@@ -83,7 +83,6 @@ fn summary(app: &App) -> anyhow::Result<()> {
     }
     let count = app.detections.len();
     let ending = if count == 1 { "" } else { "s" };
-    text += &format!("{count} detection{ending} in {:.1} s\n", seconds(app.position()));
-    print(&text)?;
+    print(&format!("{text}{count} detection{ending} in {:.1} s\n", seconds(app.position())))?;
     Ok(())
 }
