@@ -245,7 +245,9 @@ impl Spotter {
         let threshold = self.common_threshold();
         let (slots, hits, origin, size) = (&mut self.slots, &mut self.hits, self.origin, self.frame_samples);
         hits.clear();
-        slots.iter_mut().for_each(|s| s.score = 0.0);
+        for slot in slots.iter_mut() {
+            slot.score = 0.0;
+        }
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {
             let slot = &mut slots[keyword];
             slot.score = slot.score.max(score.peak.score);

@@ -8,7 +8,7 @@ use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::opus::OpusReader;
@@ -56,7 +56,8 @@ impl Decoder {
             let reader = Box::new(OpusReader::open(path)?);
             return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE });
         }
-        let stream = MediaSourceStream::new(Box::new(File::open(path).map_err(read)?), Default::default());
+        let stream =
+            MediaSourceStream::new(Box::new(File::open(path).map_err(read)?), MediaSourceStreamOptions::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|_| fail("it is not an audio file of a known kind".into()))?;
@@ -84,11 +85,8 @@ impl Decoder {
         match &mut self.kind {
             Kind::Opus(reader) => reader.next(&self.path, out),
             Kind::Symphonia { format, decoder, track, interleaved } => loop {
-                let packet = match format.next_packet() {
-                    Ok(Some(packet)) => packet,
-                    // The end, or a file that was cut off.
-                    Ok(None) | Err(_) => return Ok(false),
-                };
+                // The end, or a file that was cut off.
+                let Ok(Some(packet)) = format.next_packet() else { return Ok(false) };
                 if packet.track_id != *track {
                     continue;
                 }

@@ -11,14 +11,19 @@ use cpal::{Device, Error, ErrorKind, FromSample, SampleFormat, SizedSample, Stre
 use super::ring::{CaptureReader, CaptureWriter, Levels, capture_ring};
 use super::{AudioError, AudioSource, Chunk};
 
+const NO_MICROPHONE: &str = "no microphone found; plug one in, or use --input FILE, or `-` for standard input";
+
 /// Seconds of audio that the ring holds.
 const RING_SECONDS: usize = 2;
 
 /// An input device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// Name to give to [`MicSource::open`].
+    /// Name, for [`MicSource::open`].
     pub name: String,
+    /// The system's own name for it, such as ALSA's `plughw:CARD=1,DEV=0`; good for [`MicSource::open`] too. Empty where
+    /// the system has none.
+    pub id: String,
     /// Whether it is used when none is named.
     pub default: bool,
     /// Its usual format, such as `48000 Hz, 2 channels, f32`.
@@ -42,6 +47,22 @@ fn name(device: &Device) -> String {
     device.description().map_or_else(|_| "unnamed".into(), |d| d.name().to_owned())
 }
 
+/// The system's own name; several devices of one sound card can share the name for people.
+fn id(device: &Device) -> String {
+    device.description().ok().and_then(|d| d.driver().map(str::to_owned)).unwrap_or_default()
+}
+
+fn label(device: &Device) -> String {
+    let (name, id) = (name(device), id(device));
+    if id.is_empty() { name } else { format!("{name} [{id}]") }
+}
+
+/// ALSA lists its plug-ins among the devices: what cannot be opened is shown only if it is a card's, which may be in use.
+fn is_microphone(device: &Device) -> bool {
+    let id = id(device);
+    id != "null" && (id.contains("CARD=") || device.default_input_config().is_ok())
+}
+
 fn explain(what: &str, error: &Error) -> AudioError {
     let advice = match error.kind() {
         ErrorKind::DeviceBusy => "another program holds it; close that program or choose another with --device",
@@ -52,7 +73,8 @@ fn explain(what: &str, error: &Error) -> AudioError {
         ErrorKind::HostUnavailable => "no sound system is running; start PulseAudio or PipeWire, or use --input FILE",
         _ => "list the devices with `kws-live devices`, or use --input FILE",
     };
-    AudioError::Device(format!("cannot {what}: {error}; {advice}").replace('\n', " "))
+    let reason = error.to_string().replace('\n', " ");
+    AudioError::Device(format!("cannot {what}: {}; {advice}", reason.trim_end_matches('.')))
 }
 
 /// All input devices of the default host.
@@ -64,46 +86,43 @@ pub fn list_devices() -> Result<Vec<DeviceInfo>, AudioError> {
     let default = host.default_input_device().map(|d| name(&d));
     let devices = host.input_devices().map_err(|e| explain("list the microphones", &e))?;
     Ok(devices
+        .filter(is_microphone)
         .map(|d| {
             let format = d.default_input_config().map_or_else(
                 |_| "in use or not ready".into(),
                 |c| format!("{} Hz, {} channels, {}", c.sample_rate(), c.channels(), c.sample_format()),
             );
             let name = name(&d);
-            DeviceInfo { default: Some(&name) == default.as_ref(), name, format }
+            DeviceInfo { default: Some(&name) == default.as_ref(), name, id: id(&d), format }
         })
         .collect())
 }
 
-/// The device of that name: exactly, or the only one that contains it, in any case.
+/// The device of that name or identifier: exactly, or the only one whose name contains it, in any case.
 fn find(wanted: Option<&str>) -> Result<Device, AudioError> {
     let host = cpal::default_host();
     let Some(wanted) = wanted else {
-        return host.default_input_device().ok_or_else(|| {
-            AudioError::Device(
-                "no microphone found; plug one in, or use --input FILE, or `-` for standard input".into(),
-            )
-        });
+        return host.default_input_device().ok_or_else(|| AudioError::Device(NO_MICROPHONE.into()));
     };
     let devices: Vec<Device> = host.input_devices().map_err(|e| explain("list the microphones", &e))?.collect();
-    if let Some(exact) = devices.iter().find(|d| name(d) == wanted) {
+    if let Some(exact) = devices.iter().find(|d| id(d) == wanted || name(d) == wanted) {
         return Ok(exact.clone());
     }
     let lower = wanted.to_lowercase();
-    let mut hits: Vec<&Device> = devices.iter().filter(|d| name(d).to_lowercase().contains(&lower)).collect();
-    hits.dedup_by_key(|d| name(d));
+    let hits: Vec<&Device> =
+        devices.iter().filter(|d| name(d).to_lowercase().contains(&lower) && is_microphone(d)).collect();
     match hits[..] {
         [one] => Ok(one.clone()),
         [] => {
-            let names: Vec<String> = devices.iter().map(name).collect();
-            let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+            let labels: Vec<String> = devices.iter().filter(|d| is_microphone(d)).map(label).collect();
+            let known = if labels.is_empty() { "none".into() } else { labels.join(", ") };
             Err(AudioError::Device(format!("no microphone is called `{wanted}`; there is: {known}")))
         }
         _ => {
-            let names: Vec<String> = hits.iter().map(|d| name(d)).collect();
+            let labels: Vec<String> = hits.iter().map(|d| label(d)).collect();
             Err(AudioError::Device(format!(
                 "`{wanted}` fits several microphones: {}; name one of them",
-                names.join(", ")
+                labels.join(", ")
             )))
         }
     }
@@ -147,7 +166,11 @@ impl MicSource {
         let device = find(wanted)?;
         let name = name(&device);
         let what = format!("open the microphone `{name}`");
-        let supported = device.default_input_config().map_err(|e| explain(&what, &e))?;
+        // A system without a card still names a default device; it just cannot be opened.
+        let supported = device.default_input_config().map_err(|e| match (wanted, e.kind()) {
+            (None, ErrorKind::DeviceNotAvailable) => AudioError::Device(NO_MICROPHONE.into()),
+            _ => explain(&what, &e),
+        })?;
         let format = supported.sample_format();
         let config: StreamConfig = supported.into();
         let (rate, channels) = (config.sample_rate, config.channels);

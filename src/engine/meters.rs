@@ -54,6 +54,13 @@ pub struct Meters {
     pub(super) stop: AtomicBool,
 }
 
+/// Meters that nobody moves, as before the first sound.
+impl Default for Meters {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
 impl Meters {
     pub(super) fn new(levels: Arc<Levels>) -> Self {
         Self {

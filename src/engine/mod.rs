@@ -19,7 +19,7 @@
 //! for spec in parse_keywords("hello, stop")? {
 //!     spotter.add(enroller.text(&spec)?);
 //! }
-//! let engine = Engine::start(microphone, spotter, Some(enroller), EngineConfig::default())?;
+//! let engine = Engine::start(microphone, spotter, Some(enroller), &EngineConfig::default())?;
 //! for event in engine.events() {
 //!     if let Event::Detection(hit) = event {
 //!         println!("{} at {:.2} s, score {:.2}", hit.name, seconds(hit.start), hit.score);
@@ -30,6 +30,8 @@
 
 mod meters;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;
@@ -218,7 +220,7 @@ impl Engine {
         source: Box<dyn AudioSource>,
         spotter: Spotter,
         enroller: Option<Enroller>,
-        config: EngineConfig,
+        config: &EngineConfig,
     ) -> Result<Self, EngineError> {
         let describe = source.describe();
         let measured = source.levels();
@@ -282,10 +284,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Busy`] or [`EngineError::Over`] if it was not taken, [`EngineError::NoEnroller`].
     pub fn send(&self, command: Command) -> Result<(), EngineError> {
+        if self.worker.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(EngineError::Over);
+        }
         let order = match command {
             Command::AddKeyword(text) => {
                 let enrol = self.enrol.as_ref().ok_or(EngineError::NoEnroller)?;
-                return enrol.try_send(text).map_err(refused);
+                return enrol.try_send(text).map_err(|e| refused(&e));
             }
             Command::Stop => {
                 self.stop_handle().stop();
@@ -297,7 +302,7 @@ impl Engine {
             Command::Pause => Order::Pause(true),
             Command::Resume => Order::Pause(false),
         };
-        self.orders.try_send(order).map_err(refused)
+        self.orders.try_send(order).map_err(|e| refused(&e))
     }
 
     /// Stops, waits for the threads and says how the stream ended. Events not read yet stay in [`Engine::events`] until the
@@ -328,7 +333,7 @@ impl Drop for Engine {
     }
 }
 
-fn refused<T>(error: TrySendError<T>) -> EngineError {
+fn refused<T>(error: &TrySendError<T>) -> EngineError {
     match error {
         TrySendError::Full(_) => EngineError::Busy,
         TrySendError::Disconnected(_) => EngineError::Over,

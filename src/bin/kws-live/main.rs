@@ -6,6 +6,8 @@
 mod args;
 mod cmd;
 mod output;
+#[cfg(any(feature = "mic", feature = "tui"))]
+mod quiet;
 #[cfg(feature = "tui")]
 mod tui;
 
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => return fail(&args::one_line(&error)),
     };
     let outcome = match args.command {
-        None => cmd::live::run(args.live, started),
+        None => cmd::live::run(&args.live, started),
         Some(Command::Scan(scan)) => cmd::scan::run(&scan),
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),
         Some(Command::Devices) => cmd::devices::run(),

@@ -34,15 +34,15 @@ impl View {
     }
 }
 
-pub fn run(args: LiveArgs, started: Instant) -> anyhow::Result<bool> {
-    let view = View::of(&args);
+pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
+    let view = View::of(args);
     log_to(args.log.as_deref(), view)?;
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
         wanted = wanted.some()?;
     }
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
-    let source = open(&args, view)?;
+    let source = open(args, view)?;
     let live = source.live();
     let listening = Listening::load(&args.model, &wanted)?;
     let mut spotter = Spotter::new(
@@ -62,12 +62,12 @@ pub fn run(args: LiveArgs, started: Instant) -> anyhow::Result<bool> {
         limit: args.duration.map(Duration::from_secs_f64),
         ..EngineConfig::default()
     };
-    let mut engine = Engine::start(source, spotter, Some(listening.enroller), config)?;
+    let mut engine = Engine::start(source, spotter, Some(listening.enroller), &config)?;
     stop_on_signals(engine.stop_handle())?;
     let outcome = match view {
         #[cfg(feature = "tui")]
         View::Tui => crate::tui::run(&mut engine),
-        _ => lines(&mut engine, &args, view),
+        _ => lines(&mut engine, args, view),
     };
     if args.stats {
         note(&stats(engine.meters(), started));
@@ -93,6 +93,7 @@ fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
 
 #[cfg(feature = "mic")]
 fn microphone(device: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+    let _quiet = crate::quiet::Quiet::new();
     Ok(Box::new(kws_live::audio::MicSource::open(device)?))
 }
 
@@ -143,7 +144,7 @@ fn stop_on_signals(engine: StopHandle) -> anyhow::Result<()> {
 
 /// Levels by `KWS_LOG`; under the TUI a line on stderr would tear the screen, so there it needs a file.
 fn log_to(file: Option<&std::path::Path>, view: View) -> anyhow::Result<()> {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "warn"));
+    let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "kws_live=warn"));
     if let Some(path) = file {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));

@@ -61,13 +61,12 @@ impl Events {
         }
         select! {
             recv(self.keys) -> event => event.unwrap_or(Event::Hangup),
-            recv(self.engine) -> event => match event {
-                Ok(event) => Event::Engine(event),
-                Err(_) => {
-                    // The worker is gone; do not spin on its empty channel.
-                    self.engine = never();
-                    Event::Tick
-                }
+            recv(self.engine) -> event => if let Ok(event) = event {
+                Event::Engine(event)
+            } else {
+                // The worker is gone; do not spin on its empty channel.
+                self.engine = never();
+                Event::Tick
             },
             default(self.due - now) => self.next(),
         }

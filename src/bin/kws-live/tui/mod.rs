@@ -15,6 +15,7 @@ use crossterm::execute;
 use kws_live::engine::{Engine, seconds};
 
 use crate::output::{Record, print};
+use crate::quiet::Quiet;
 use app::{Action, App};
 use event::{Event, Events};
 
@@ -53,6 +54,8 @@ pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
 }
 
 fn show(engine: &Engine, app: &mut App) -> anyhow::Result<()> {
+    // Whatever a library prints would tear the picture.
+    let _quiet = Quiet::new();
     let mut screen = Screen::open().context("cannot use this terminal; try --no-tui")?;
     let mut events = Events::new(engine.events().clone())?;
     loop {
@@ -80,7 +83,6 @@ fn summary(app: &App) -> anyhow::Result<()> {
     }
     let count = app.detections.len();
     let ending = if count == 1 { "" } else { "s" };
-    text += &format!("{count} detection{ending} in {:.1} s\n", seconds(app.position()));
-    print(&text)?;
+    print(&format!("{text}{count} detection{ending} in {:.1} s\n", seconds(app.position())))?;
     Ok(())
 }

@@ -1,1 +1,252 @@
+//! Keys and news against the state, and the state on a `TestBackend` of every size.
 
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use kws_live::engine::{Command, Event as News, Listened, Meters};
+use kws_live::spotter::{Detection, KeywordId};
+use kws_live::text::parse_phones;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::app::{Action, App, Mode, Readings, Stream};
+use super::event::Event;
+
+fn listened(id: u64, name: &str, phones: &str) -> Listened {
+    Listened {
+        id: KeywordId(id),
+        name: name.into(),
+        phones: vec![parse_phones(phones).expect("ARPAbet")],
+        meter: Arc::default(),
+    }
+}
+
+fn app() -> App {
+    let keywords = [listened(0, "hello", "HH AH L OW"), listened(1, "stop", "S T AA P")];
+    let mut app = App::new("a test (16000 Hz)", &keywords, Arc::<Meters>::default());
+    for row in &mut app.rows {
+        row.threshold = 0.5;
+    }
+    app
+}
+
+fn key(app: &mut App, code: KeyCode) -> Option<Action> {
+    app.on(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+fn typed(app: &mut App, text: &str) {
+    for c in text.chars() {
+        key(app, KeyCode::Char(c));
+    }
+}
+
+fn detection(id: u64, name: &str, start: u64) -> Detection {
+    let (end, emitted) = (start + 8_000, start + 12_000);
+    Detection { keyword: KeywordId(id), name: name.into(), score: 0.87, start, end, emitted }
+}
+
+fn drawn(app: &App, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
+    terminal.draw(|frame| app.render(frame)).expect("memory");
+    let buffer = terminal.backend().buffer().clone();
+    (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+}
+
+fn busy() -> App {
+    let mut app = app();
+    app.readings = Readings {
+        peak: 0.5,
+        rms: 0.1,
+        clipped: 3,
+        seconds: 83.4,
+        real_time_factor: 0.012,
+        latency: Some(0.24),
+        lost: 480,
+        dropped_events: 2,
+    };
+    app.held_peak = 0.5;
+    app.clip_lit = 4;
+    for i in 0..200 {
+        app.rows[0].point(if i % 40 > 35 { 0.9 } else { 0.1 });
+    }
+    app.on(Event::Engine(News::Detection(detection(0, "hello", 20_000))));
+    app.on(Event::Engine(News::Detection(detection(1, "stop", 64_000))));
+    app
+}
+
+#[test]
+fn keys_select_move_and_remove() {
+    let mut app = app();
+    assert_eq!(key(&mut app, KeyCode::Up), None);
+    assert_eq!(app.selected, 0);
+    key(&mut app, KeyCode::Down);
+    key(&mut app, KeyCode::Down);
+    assert_eq!(app.selected, 1);
+    let Some(Action::Send(Command::SetThreshold(id, threshold))) = key(&mut app, KeyCode::Right) else {
+        panic!("a threshold moves")
+    };
+    assert!(id == KeywordId(1) && (threshold - 0.52).abs() < 1e-6, "{threshold}");
+    for _ in 0..100 {
+        key(&mut app, KeyCode::Char('-'));
+    }
+    assert!((app.rows[1].threshold - 0.02).abs() < 1e-6, "it stops above 0");
+    assert_eq!(key(&mut app, KeyCode::Char('d')), Some(Action::Send(Command::Remove(KeywordId(1)))));
+    app.on(Event::Engine(News::KeywordRemoved(KeywordId(1))));
+    assert_eq!((app.rows.len(), app.selected), (1, 0));
+    app.on(Event::Engine(News::KeywordRemoved(KeywordId(0))));
+    for code in [KeyCode::Char('d'), KeyCode::Left, KeyCode::Right, KeyCode::Down, KeyCode::Up] {
+        assert_eq!(key(&mut app, code), None, "nothing to act on");
+    }
+}
+
+#[test]
+fn a_keyword_is_typed_sent_and_shown() {
+    let mut app = app();
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, " quit?x");
+    key(&mut app, KeyCode::Backspace);
+    assert_eq!(app.mode, Mode::Type(" quit?".into()), "keys are letters while typing");
+    app.on(Event::Paste("\n me\t".into()));
+    assert_eq!(key(&mut app, KeyCode::Enter), Some(Action::Send(Command::AddKeyword("quit? me".into()))));
+    assert_eq!(app.mode, Mode::Watch);
+    app.on(Event::Engine(News::KeywordAdded(listened(2, "quit", "K W IH T"))));
+    assert_eq!((app.rows.len(), app.selected), (3, 2));
+    app.on(Event::Engine(News::KeywordRefused { text: "x".into(), reason: "`x` is too short".into() }));
+    assert!(drawn(&app, 80, 24).last().is_some_and(|l| l.contains("`x` is too short")));
+}
+
+#[test]
+fn typing_can_be_left_and_nothing_is_not_sent() {
+    let mut app = app();
+    for last in [KeyCode::Esc, KeyCode::Enter] {
+        key(&mut app, KeyCode::Char('a'));
+        typed(&mut app, "  ");
+        assert_eq!(key(&mut app, last), None);
+        assert_eq!(app.mode, Mode::Watch);
+    }
+}
+
+#[test]
+fn pause_and_the_ways_out() {
+    let mut app = app();
+    assert_eq!(key(&mut app, KeyCode::Char('p')), Some(Action::Send(Command::Pause)));
+    assert!(drawn(&app, 80, 24)[0].contains("paused"));
+    assert_eq!(key(&mut app, KeyCode::Char(' ')), Some(Action::Send(Command::Resume)));
+    app.on(Event::Engine(News::Ended));
+    assert_eq!((key(&mut app, KeyCode::Char('p')), app.stream.clone()), (None, Stream::Ended));
+    key(&mut app, KeyCode::Char('?'));
+    assert_eq!((key(&mut app, KeyCode::Char('q')), app.mode.clone()), (None, Mode::Watch), "any key closes the help");
+    assert_eq!(key(&mut app, KeyCode::Char('q')), Some(Action::Quit));
+    assert_eq!(key(&mut app, KeyCode::Esc), Some(Action::Quit));
+    let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    key(&mut app, KeyCode::Char('a'));
+    assert_eq!(app.on(Event::Key(control_c)), Some(Action::Quit), "also while typing");
+    assert_eq!(app.on(Event::Hangup), Some(Action::Quit));
+}
+
+#[test]
+fn without_keywords_the_first_thing_is_to_type() {
+    let app = App::new("a test", &[], Arc::<Meters>::default());
+    assert_eq!(app.mode, Mode::Type(String::new()));
+    assert!(drawn(&app, 80, 24).iter().any(|l| l.contains("none yet")));
+}
+
+#[test]
+fn everything_is_on_a_usual_screen() {
+    let lines = drawn(&busy(), 100, 24);
+    let all = lines.join("\n");
+    for part in [
+        "a test (16000 Hz)",
+        "1:23",
+        "-6 dB",
+        "CLIP",
+        "real-time factor 0.012",
+        "latency 240 ms",
+        "lost 480",
+        "clipped 3",
+        "events dropped 2",
+        "▸ hello",
+        "threshold 0.50",
+        "1 heard",
+        "hello: HH AH L OW",
+        "detections 2",
+        "4.00 s  0.87  stop",
+        "? help",
+    ] {
+        assert!(all.contains(part), "`{part}` is not in\n{all}");
+    }
+    let (newest, oldest) = (all.find("4.00 s"), all.find("1.25 s"));
+    assert!(newest < oldest, "the newest comes first");
+    assert!(all.contains('┄') && all.contains('█'));
+}
+
+#[test]
+fn a_golden_picture() {
+    let mut app = app();
+    app.readings.seconds = 7.0;
+    for score in [0.1, 0.4, 0.9, 1.0, 0.2] {
+        app.rows[0].point(score);
+    }
+    app.on(Event::Engine(News::Detection(detection(0, "hello", 20_000))));
+    let lines = drawn(&app, 70, 14);
+    let want = [
+        " kws-live ● 0:07  a test (16000 Hz)                                   ",
+        " level ················································  -- dB        ",
+        " real-time factor 0.000  latency --  lost 0                           ",
+        "╭ keywords ──────────────────────────╮╭ detections 1 ────────────────╮",
+        "│▸ hello  0.00  threshold 0.50  1 hea││    1.25 s  0.87  hello       │",
+        "│                                 ▆█ ││                              │",
+        "│┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄▂██┄││                              │",
+        "│                               ▂███▅││                              │",
+        "│  stop  0.00  threshold 0.50        ││                              │",
+        "│                                    ││                              │",
+        "│┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄││                              │",
+        "│                                    ││                              │",
+        "╰ hello: HH AH L OW ─────────────────╯╰──────────────────────────────╯",
+        " a add  d remove  ↑↓ select  ←→ threshold  p pause  ? help  q quit    ",
+    ];
+    assert_eq!(lines, want, "\n{}", lines.join("\n"));
+}
+
+#[test]
+fn every_size_can_be_drawn_in_every_mode() {
+    let mut app = busy();
+    for i in 2..40 {
+        app.on(Event::Engine(News::KeywordAdded(listened(i, "a rather long phrase to say", "AH R AE DH ER"))));
+    }
+    let long = "something very long that does not fit on a small terminal at all ".repeat(3);
+    for mode in [Mode::Watch, Mode::Type(long), Mode::Type("日本語".into()), Mode::Help] {
+        app.mode = mode;
+        for (width, height) in [(1, 1), (2, 1), (1, 2), (3, 3), (7, 2), (10, 4), (20, 5), (65, 9), (66, 9), (300, 100)]
+        {
+            for selected in [0, app.rows.len() - 1] {
+                app.selected = selected;
+                drawn(&app, width, height);
+            }
+        }
+    }
+    assert!(drawn(&app, 80, 24)[4..].iter().any(|l| l.contains('▸')) || app.mode == Mode::Help);
+}
+
+#[test]
+fn the_selected_keyword_is_always_visible() {
+    let mut app = app();
+    for i in 2..30 {
+        app.on(Event::Engine(News::KeywordAdded(listened(i, &format!("word {i}"), "W ER D"))));
+    }
+    for selected in [0, 7, 29] {
+        app.selected = selected;
+        let name = app.rows[selected].name.to_string();
+        assert!(drawn(&app, 80, 12).iter().any(|l| l.contains(&format!("▸ {name}"))), "{selected}");
+    }
+}
+
+#[test]
+fn a_tick_lets_messages_and_peaks_fade() {
+    let mut app = busy();
+    app.say("for a while", false);
+    for _ in 0..1_000 {
+        app.on(Event::Tick);
+    }
+    assert!(app.message.is_none() && app.clip_lit == 0 && app.held_peak < 0.01);
+}

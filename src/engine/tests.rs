@@ -1,0 +1,355 @@
+//! The engine on a scripted source, with small stand-ins for the networks: no weights, no microphone.
+
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::audio::Chunk;
+use crate::detect::{Embedding, Pronunciation, ScorerConfig, WindowEmbedder};
+use crate::frontend::FrontendConfig;
+use crate::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
+use crate::spotter::SpotterConfig;
+use crate::text::CLASSES;
+
+/// Tells loud frames from quiet ones: the projection points up in the first, sideways in the others.
+struct Loudness(EncoderSpec);
+
+impl Encoder for Loudness {
+    fn spec(&self) -> &EncoderSpec {
+        &self.0
+    }
+
+    fn encode(&mut self, features: &[f32], out: &mut EncoderOutput) -> Result<(), ModelError> {
+        let frame = self.0.mels * self.0.stride;
+        out.frames = features.len() / frame;
+        out.phones.clear();
+        out.proj.clear();
+        for frame in features.chunks_exact(frame) {
+            let loud = frame.iter().sum::<f32>() / frame.len() as f32 > -8.0;
+            out.proj.extend(if loud { [1.0, 0.0] } else { [0.0, 1.0] });
+            out.phones.extend([0.0; CLASSES]);
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+}
+
+struct Same;
+
+impl WindowEmbedder for Same {
+    fn dim(&self) -> usize {
+        2
+    }
+
+    fn embed(&mut self, pooled: &[f32], out: &mut [f32]) -> Result<(), ModelError> {
+        out.copy_from_slice(pooled);
+        Ok(())
+    }
+}
+
+fn keyword(name: &str) -> Keyword {
+    let embedding = Embedding::new(vec![1.0, 0.0]).expect("a direction");
+    let phones = vec![Phone::from_id(1).expect("a phone"); 3];
+    Keyword {
+        name: name.into(),
+        pronunciations: vec![Pronunciation { phones, embedding, frames: Some((6.0, 6.0)) }],
+        threshold: None,
+    }
+}
+
+fn spotter(keywords: &[&str]) -> Spotter {
+    let spec = EncoderSpec { mels: 40, stride: 3, delay_frames: 0, classes: CLASSES, parts: 1, part_dim: 2 };
+    // Without the running mean, so that a level is a level.
+    let frontend = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
+    let scorer = ScorerConfig { window_frames: vec![6], fusion: [0.0, 1.0, 0.0, 0.0], ..ScorerConfig::default() };
+    let mut spotter =
+        Spotter::from_parts(&frontend, Box::new(Loudness(spec)), Box::new(Same), scorer, SpotterConfig::default())
+            .expect("a good front end");
+    for name in keywords {
+        spotter.add(keyword(name));
+    }
+    spotter
+}
+
+enum Part {
+    /// So many samples, loud or quiet.
+    Sound(usize, bool),
+    Lost(u64),
+    Idle,
+    Fail,
+    /// Waits here until the switch is thrown.
+    Gate(Arc<AtomicUsize>, usize),
+}
+
+struct Script {
+    parts: Mutex<std::vec::IntoIter<Part>>,
+    left: Option<(usize, bool)>,
+    rate: u32,
+    live: bool,
+    seed: u32,
+}
+
+fn script(parts: Vec<Part>) -> Script {
+    Script { parts: Mutex::new(parts.into_iter()), left: None, rate: 16_000, live: false, seed: 1 }
+}
+
+impl AudioSource for Script {
+    fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<Chunk, AudioError> {
+        if self.left.is_none() {
+            let next = self.parts.get_mut().expect("one thread").next();
+            match next {
+                None => return Ok(Chunk::End),
+                Some(Part::Lost(n)) => return Ok(Chunk::Lost(n)),
+                Some(Part::Idle) => return Ok(Chunk::Idle),
+                Some(Part::Fail) => {
+                    return Err(AudioError::Lost { device: "the script".into(), reason: "it says so\nhere".into() });
+                }
+                Some(Part::Gate(gate, at)) => {
+                    while gate.load(Ordering::Acquire) < at {
+                        thread::yield_now();
+                    }
+                    return Ok(Chunk::Idle);
+                }
+                Some(Part::Sound(n, loud)) => self.left = Some((n, loud)),
+            }
+        }
+        let Some((n, loud)) = self.left else { return Ok(Chunk::Idle) };
+        let count = n.min(out.len()).min(480);
+        for sample in &mut out[..count] {
+            self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let noise = (self.seed >> 8) as f32 / (1 << 23) as f32 - 1.0;
+            *sample = noise * if loud { 0.5 } else { 1e-4 };
+        }
+        self.left = (n > count).then_some((n - count, loud));
+        Ok(Chunk::Samples(count))
+    }
+
+    fn describe(&self) -> String {
+        "a script".into()
+    }
+
+    fn live(&self) -> bool {
+        self.live
+    }
+}
+
+const SECOND: usize = 16_000;
+
+fn word_at(second: usize) -> Vec<Part> {
+    vec![Part::Sound(second * SECOND, false), Part::Sound(SECOND / 2, true), Part::Sound(SECOND, false)]
+}
+
+/// Runs to the end; all events.
+fn start(source: Script, keywords: &[&str], config: &EngineConfig) -> Engine {
+    Engine::start(Box::new(source), spotter(keywords), None, config).expect("threads")
+}
+
+fn run(source: Script, keywords: &[&str], config: &EngineConfig) -> (Vec<Event>, Engine) {
+    let engine = start(source, keywords, config);
+    let events = engine.events().iter().collect();
+    (events, engine)
+}
+
+fn hits(events: &[Event]) -> Vec<(f64, f64)> {
+    let detections = events.iter().filter_map(|e| match e {
+        Event::Detection(hit) => Some((seconds(hit.start), seconds(hit.end))),
+        _ => None,
+    });
+    detections.collect()
+}
+
+#[test]
+fn a_word_comes_out_once_with_its_time_and_then_the_end() {
+    let (events, mut engine) = run(script(word_at(2)), &["word"], &EngineConfig::default());
+    let found = hits(&events);
+    assert_eq!(found.len(), 1, "{events:?}");
+    assert!(found[0].0 > 1.9 && found[0].1 < 2.6, "{found:?}");
+    assert!(matches!(events.last(), Some(Event::Ended)));
+    assert_eq!((engine.meters().detections(), engine.meters().position()), (1, 56_000));
+    assert!(engine.meters().latency().is_some_and(|l| l > 0.0));
+    assert!(engine.meters().levels().first_audio().is_some());
+    engine.stop().expect("it ended well");
+}
+
+#[test]
+fn a_word_at_the_very_end_is_let_out() {
+    let parts = vec![Part::Sound(SECOND, false), Part::Sound(SECOND / 3, true)];
+    assert_eq!(hits(&run(script(parts), &["word"], &EngineConfig::default()).0).len(), 1);
+}
+
+#[test]
+fn a_gap_moves_the_clock_and_is_told() {
+    let mut parts = vec![Part::Sound(SECOND, false), Part::Lost(3 * SECOND as u64), Part::Idle];
+    parts.extend(word_at(1));
+    let (events, engine) = run(script(parts), &["word"], &EngineConfig::default());
+    let found = hits(&events);
+    assert!(found.len() == 1 && found[0].0 > 4.9 && found[0].1 < 5.6, "{found:?}");
+    assert!(events.iter().any(|e| matches!(e, Event::Gap { lost: 48_000 })));
+    assert_eq!(engine.meters().lost(), 48_000);
+}
+
+#[test]
+fn a_gap_at_another_rate_is_as_long_in_seconds() {
+    let mut source = script(vec![
+        Part::Sound(48_000, false),
+        Part::Lost(144_000),
+        Part::Sound(48_000, false),
+        Part::Sound(24_000, true),
+        Part::Sound(48_000, false),
+    ]);
+    source.rate = 48_000;
+    let (events, engine) = run(source, &["word"], &EngineConfig::default());
+    let found = hits(&events);
+    assert!(found.len() == 1 && found[0].0 > 4.9 && found[0].1 < 5.6, "{found:?}");
+    assert_eq!(engine.meters().position(), 104_000);
+}
+
+#[test]
+fn a_failing_source_fails_in_one_line() {
+    let (events, mut engine) =
+        run(script(vec![Part::Sound(100, false), Part::Fail]), &["word"], &EngineConfig::default());
+    assert!(matches!(events.last(), Some(Event::Failed(reason)) if reason.contains("it says so here")), "{events:?}");
+    assert!(matches!(engine.stop(), Err(EngineError::Audio(_))));
+}
+
+#[test]
+fn a_ui_that_does_not_read_loses_events_but_not_the_count() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let mut parts = Vec::new();
+    for _ in 0..5 {
+        parts.extend(word_at(2));
+    }
+    parts.push(Part::Gate(gate.clone(), 1));
+    let config = EngineConfig { event_capacity: 2, ..EngineConfig::default() };
+    let mut engine = start(script(parts), &["word"], &config);
+    while engine.meters().dropped_events() < 3 {
+        thread::yield_now();
+    }
+    gate.store(1, Ordering::Release);
+    let events: Vec<Event> = engine.events().iter().collect();
+    assert_eq!((hits(&events).len(), engine.meters().detections()), (2, 5));
+    assert!(matches!(events.last(), Some(Event::Ended)), "the end comes through: {events:?}");
+    engine.stop().expect("it ended well");
+}
+
+#[test]
+fn a_worker_that_waits_loses_nothing() {
+    let mut parts = Vec::new();
+    for _ in 0..5 {
+        parts.extend(word_at(2));
+    }
+    let config = EngineConfig { event_capacity: 1, delivery: Delivery::Wait, ..EngineConfig::default() };
+    assert_eq!(hits(&run(script(parts), &["word"], &config).0).len(), 5);
+}
+
+#[test]
+fn a_stop_ends_an_endless_stream_also_when_nobody_reads() {
+    for delivery in [Delivery::Drop, Delivery::Wait] {
+        let mut source = script(vec![Part::Sound(usize::MAX, true)]);
+        source.live = true;
+        let config = EngineConfig { event_capacity: 1, delivery, ..EngineConfig::default() };
+        let engine = start(source, &["word"], &config);
+        engine.send(Command::Stop).expect("a stop is always taken");
+        drop(engine);
+    }
+}
+
+#[test]
+fn the_limit_ends_it_and_lets_the_last_word_out() {
+    let parts = vec![Part::Sound(SECOND, false), Part::Sound(SECOND, true), Part::Sound(usize::MAX, false)];
+    let config = EngineConfig { limit: Some(Duration::from_secs_f64(1.5)), ..EngineConfig::default() };
+    let (events, engine) = run(script(parts), &["word"], &config);
+    assert_eq!(hits(&events).len(), 1);
+    assert!((24_000..26_000).contains(&engine.meters().position()));
+}
+
+#[test]
+fn keywords_come_and_go_while_it_runs() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let mut parts = word_at(1);
+    parts.push(Part::Gate(gate.clone(), 1));
+    parts.extend(word_at(1));
+    parts.push(Part::Gate(gate.clone(), 2));
+    parts.extend(word_at(1));
+    let engine = start(script(parts), &["word"], &EngineConfig::default());
+    let first = engine.keywords()[0].clone();
+    let hit = engine.events().recv().expect("the first word");
+    assert!(matches!(hit, Event::Detection(_)), "{hit:?}");
+    engine.send(Command::Remove(first.id)).expect("there is room");
+    engine.send(Command::Remove(first.id)).expect("twice is no harm");
+    engine.orders.send(Order::Add(keyword("other"))).expect("it runs");
+    engine.orders.send(Order::Add(keyword("OTHER"))).expect("it runs");
+    gate.store(1, Ordering::Release);
+    let mut told = Vec::new();
+    for event in engine.events() {
+        match event {
+            Event::KeywordRemoved(id) => told.push(format!("- {}", id.0)),
+            Event::KeywordAdded(l) => {
+                told.push(format!("+ {}", l.name));
+                engine.send(Command::SetThreshold(l.id, 1.0)).expect("there is room");
+            }
+            Event::KeywordRefused { text, .. } => told.push(format!("! {text}")),
+            Event::Detection(hit) => told.push(hit.name.to_string()),
+            _ => {}
+        }
+        if told.len() == 3 {
+            gate.store(2, Ordering::Release);
+        }
+    }
+    // The second word is heard or not, as the threshold comes before or after it; the third is below it.
+    assert_eq!(told[..3], ["- 0", "+ other", "! OTHER"], "{told:?}");
+    assert!(told.len() <= 4, "{told:?}");
+    gate.store(2, Ordering::Release);
+}
+
+#[test]
+fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let mut parts = vec![Part::Gate(gate.clone(), 1)];
+    parts.extend(word_at(1));
+    parts.push(Part::Gate(gate.clone(), 2));
+    parts.extend(word_at(1));
+    let mut source = script(parts);
+    source.live = true;
+    let engine = start(source, &["word"], &EngineConfig::default());
+    engine.send(Command::Pause).expect("there is room");
+    gate.store(1, Ordering::Release);
+    while engine.meters().position() < 40_000 {
+        thread::yield_now();
+    }
+    engine.send(Command::Resume).expect("there is room");
+    gate.store(2, Ordering::Release);
+    let found = hits(&engine.events().iter().collect::<Vec<_>>());
+    assert!(found.len() == 1 && found[0].0 > 3.4, "only the second word: {found:?}");
+
+    let engine = start(script(vec![Part::Sound(usize::MAX, false)]), &["word"], &EngineConfig::default());
+    engine.send(Command::Pause).expect("there is room");
+    // It stands still once the order has been read: two equal positions a nap apart.
+    let mut last = u64::MAX;
+    while last != engine.meters().position() {
+        last = engine.meters().position();
+        thread::sleep(Duration::from_millis(120));
+    }
+    engine.send(Command::Resume).expect("there is room");
+    while engine.meters().position() <= last {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn commands_that_cannot_be_taken_say_so() {
+    let (_, mut engine) = run(script(vec![]), &["word"], &EngineConfig::default());
+    engine.stop().expect("it ended well");
+    assert!(matches!(engine.send(Command::AddKeyword("stop".into())), Err(EngineError::Over)));
+    let gate = Arc::new(AtomicUsize::new(0));
+    let engine = start(script(vec![Part::Gate(gate.clone(), 1)]), &[], &EngineConfig::default());
+    assert!(matches!(engine.send(Command::AddKeyword("stop".into())), Err(EngineError::NoEnroller)));
+    let full = (0..4 * COMMANDS).find_map(|_| engine.send(Command::Pause).err());
+    gate.store(1, Ordering::Release);
+    assert!(matches!(full, Some(EngineError::Busy)), "{full:?}");
+}

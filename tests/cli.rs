@@ -1,0 +1,317 @@
+//! The program as a script sees it: exit status, one line of error, JSON lines, a reader that leaves.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Stdio;
+
+use common::{program, recording, run, text};
+use serde_json::Value;
+
+/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
+const LOW: &str = "0.05";
+
+/// Runs and expects an error: status 2, nothing on stdout, one line on stderr that holds `part`.
+fn refused(args: &[&str], part: &str) {
+    let out = run(args);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{args:?}: {error}");
+    assert!(out.stdout.is_empty(), "{args:?}: {}", text(&out.stdout));
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 1, "{args:?}: {error}");
+    assert!(lines[0].starts_with("kws-live: ") && lines[0].contains(part), "{args:?}: {error}");
+}
+
+fn records(stdout: &[u8]) -> Vec<Value> {
+    text(stdout).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
+}
+
+fn check_record(record: &Value, kind: &str, file: Option<&str>) {
+    assert_eq!(record["type"], kind);
+    let (start, end) = (record["start"].as_f64().expect("seconds"), record["end"].as_f64().expect("seconds"));
+    assert!(start >= 0.0 && start < end && end < 6.5, "{record}");
+    assert!((0.0..=1.0).contains(&record["score"].as_f64().expect("a number")), "{record}");
+    assert_eq!(record["file"].as_str(), file);
+}
+
+#[test]
+fn bad_inputs_take_one_line_and_status_2() {
+    let file = recording().display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display().to_string();
+    let noise = folder.path().join("noise.wav");
+    std::fs::write(&noise, b"this is no audio at all, whatever its name says").expect("room on the disk");
+    let noise = noise.display().to_string();
+    let empty = folder.path().join("empty.wav");
+    std::fs::write(&empty, b"").expect("room on the disk");
+    let empty = empty.display().to_string();
+    let live = |more: &[&'static str]| {
+        let mut args = vec!["--input", file.as_str()];
+        args.extend(more);
+        args.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let owned = |args: &[&str]| args.iter().map(|a| (*a).to_owned()).collect::<Vec<String>>();
+    for (args, part) in [
+        (live(&[]), "--keywords"),
+        (live(&["--keywords", ""]), "empty"),
+        (live(&["--keywords", "hello,,stop"]), "empty"),
+        (live(&["--keywords", "x=[NO SUCH PHONES]"]), "ARPAbet"),
+        (live(&["--keywords", "!!!"]), "!!!"),
+        (live(&["--keywords", "hello", "--sensitivity", "1.5"]), "from 0 to 1"),
+        (live(&["--keywords", "hello", "--threshold", "nan"]), "from 0 to 1"),
+        (live(&["--keywords", "hello", "--duration", "0"]), "seconds"),
+        (live(&["--keywords", "hello", "--model", "no/such/model"]), "manifest.toml"),
+        (live(&["--keywords", "hello", "--backend", "torch"]), "tract"),
+        (live(&["--keywords", "hello", "--device", "x"]), "--device"),
+        (live(&["--example", "hello"]), "NAME=FILE"),
+        (live(&["--example", "hello=no-such-file.wav"]), "no-such-file.wav"),
+        (live(&["--json", "--no-tui", "--keywords", "hello"]), "cannot be used with"),
+        (live(&["--keywords", "hello", "--log", "/no/such/folder/log"]), "/no/such/folder/log"),
+        (owned(&["--keywords", "hello", "--input", "no-such-file.wav"]), "no-such-file.wav"),
+        (owned(&["--keywords", "hello", "--input", &path]), "folder"),
+        (owned(&["--keywords", "hello", "--input", &noise]), "noise.wav"),
+        (owned(&["--keywords", "hello", "--input", &empty]), "empty"),
+        (owned(&["--keywords", "hello", "--model", &path, "--input", &file]), "manifest.toml"),
+        (owned(&["scan", "--keywords", "hello"]), "FILE"),
+        (owned(&["scan", &file]), "--keywords"),
+        (owned(&["phones", "?!"]), "?!"),
+        (owned(&["completions", "no-shell"]), "no-shell"),
+        (owned(&["--no-such-flag"]), "--no-such-flag"),
+    ] {
+        refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), part);
+    }
+}
+
+#[test]
+fn a_machine_without_sound_is_told_in_one_line() {
+    // A private home and run-time folder and no ALSA configuration: no sound server or card can be reached.
+    let home = tempfile::tempdir().expect("a folder");
+    let out = program(&["--keywords", "hello", "--json", "--device", "no such microphone, surely"])
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .output()
+        .expect("the program starts");
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(error.lines().count() == 1 && error.starts_with("kws-live: "), "{error}");
+}
+
+#[test]
+fn a_file_gives_json_lines_and_status_0() {
+    let file = recording().display().to_string();
+    let out = run(&["--keywords", "hello,stop", "--input", &file, "--json", "--threshold", LOW, "--stats"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let found = records(&out.stdout);
+    for record in &found {
+        check_record(record, "detection", Some(&file));
+    }
+    let at = |word: &str, from: f64, to: f64| {
+        found.iter().any(|r| r["keyword"] == word && (from..to).contains(&r["start"].as_f64().expect("seconds")))
+    };
+    assert!(at("hello", 0.3, 1.2) && at("stop", 3.6, 4.6), "{found:?}");
+    let notes = text(&out.stderr);
+    for part in ["HH AH L OW", "first_audio", "real_time_factor", "dropped 0 events"] {
+        assert!(notes.contains(part), "`{part}` is not in {notes}");
+    }
+}
+
+#[test]
+fn nothing_heard_is_status_1() {
+    let file = recording().display().to_string();
+    let out = run(&["--keywords", "hello", "--input", &file, "--no-tui", "--threshold", "1"]);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_pipe_that_is_no_terminal_gets_lines_for_people() {
+    let file = recording().display().to_string();
+    let out = run(&["--keywords", "hello", "--input", &file, "--threshold", LOW]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).lines().all(|l| l.contains(" s  ") && l.ends_with("hello")), "{}", text(&out.stdout));
+}
+
+#[test]
+fn standard_input_is_heard_like_the_file() {
+    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
+    let bytes: Vec<u8> = samples.iter().flat_map(|s| ((s * 32_768.0) as i16).to_le_bytes()).collect();
+    let mut child = program(&["--keywords", "hello,stop", "--input", "-", "--json", "--threshold", LOW])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("a pipe").write_all(&bytes).expect("it reads to the end");
+    let out = child.wait_with_output().expect("it ends");
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let file = recording().display().to_string();
+    let want = run(&["--keywords", "hello,stop", "--input", &file, "--json", "--threshold", LOW]);
+    let times = |r: &Value| (r["keyword"].to_string(), r["start"].to_string(), r["end"].to_string());
+    let (got, want) = (records(&out.stdout), records(&want.stdout));
+    assert_eq!(got.iter().map(times).collect::<Vec<_>>(), want.iter().map(times).collect::<Vec<_>>());
+    assert!(got.iter().all(|r| r["file"].is_null()));
+}
+
+#[test]
+fn a_duration_ends_an_endless_stream() {
+    let mut child =
+        program(&["--keywords", "hello", "--input", "-", "--json", "--duration", "0.5", "--threshold", "1"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+    // Kept open: a silent pipe must not keep the program.
+    let silent = child.stdin.take();
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    drop(silent);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_with_the_right_status() {
+    for (signal, threshold, status) in [("INT", "1", 1), ("TERM", LOW, 0)] {
+        let mut child = program(&["--keywords", "hello,stop", "--input", "-", "--json", "--threshold", threshold])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
+        let bytes: Vec<u8> = samples.iter().flat_map(|s| ((s * 32_768.0) as i16).to_le_bytes()).collect();
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let mut notes = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        // Its handler stands when it tells what it listens for.
+        while !line.starts_with("stop:") {
+            line.clear();
+            assert!(notes.read_line(&mut line).expect("text") > 0, "it says what it listens for");
+        }
+        pipe.write_all(&bytes).expect("it reads");
+        let mut results = BufReader::new(child.stdout.take().expect("a pipe"));
+        if status == 0 {
+            let mut first = String::new();
+            results.read_line(&mut first).expect("text");
+            assert!(first.contains("detection"), "{first}");
+        }
+        let sent = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+        assert_eq!(child.wait().expect("it ends").code(), Some(status), "SIG{signal}");
+        drop(pipe);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let file = recording().display().to_string();
+    let many = vec![file.as_str(); 40];
+    let mut args = vec!["scan", "--json", "--best", "--keywords", "hello,stop", "--jobs", "1"];
+    args.extend(many);
+    for args in [args.as_slice(), &["completions", "bash"], &["--help"], &["phones", "hello", "stop"]] {
+        let mut child =
+            program(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        drop(child.stdout.take());
+        let out = child.wait_with_output().expect("it ends");
+        let error = text(&out.stderr);
+        assert!(out.status.code().is_some_and(|c| c < 2), "{args:?}: {:?} {error}", out.status);
+        assert!(!error.contains("kws-live:") && !error.contains("panicked"), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn scan_keeps_the_order_and_goes_on_after_a_broken_file() {
+    let good = recording();
+    let folder = tempfile::tempdir().expect("a folder");
+    let copies: Vec<String> = (0..4)
+        .map(|i| {
+            let path = folder.path().join(format!("{i}.wav"));
+            std::fs::copy(&good, &path).expect("room on the disk");
+            path.display().to_string()
+        })
+        .collect();
+    let broken = folder.path().join("broken.wav").display().to_string();
+    std::fs::write(&broken, b"RIFF\x10\0\0\0WAVEnothing more").expect("room on the disk");
+    let files = [&copies[3], &copies[0], &broken, &copies[2], &copies[1]];
+    let mut args = vec!["scan", "--json", "--keywords", "hello,stop", "--threshold", LOW, "--jobs", "3"];
+    args.extend(files.iter().map(|f| f.as_str()));
+    let out = run(&args);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(error.contains("broken.wav"), "{error}");
+    let found = records(&out.stdout);
+    let mut order: Vec<&str> = found.iter().map(|r| r["file"].as_str().expect("a file")).collect();
+    order.dedup();
+    assert_eq!(order, [&copies[3], &copies[0], &copies[2], &copies[1]]);
+    let of = |file: &str| {
+        let hits = found.iter().filter(|r| r["file"] == file);
+        hits.map(|r| (r["keyword"].to_string(), r["start"].to_string(), r["score"].to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&copies[0]), of(&copies[3]), "a spotter that is used again is as new");
+    assert!(!of(&copies[0]).is_empty());
+}
+
+#[test]
+fn best_tells_every_keyword_also_below_the_threshold() {
+    let file = recording().display().to_string();
+    let out = run(&["scan", "--json", "--best", "--keywords", "hello,stop", "--threshold", "1", &file]);
+    assert_eq!(out.status.code(), Some(1), "nothing reaches 1: {}", text(&out.stderr));
+    let found = records(&out.stdout);
+    assert_eq!(found.len(), 2);
+    for (record, word) in found.iter().zip(["hello", "stop"]) {
+        check_record(record, "best", Some(&file));
+        assert_eq!(record["keyword"], word);
+    }
+}
+
+#[test]
+fn a_recording_is_found_by_a_piece_of_itself() {
+    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
+    let folder = tempfile::tempdir().expect("a folder");
+    let query = folder.path().join("query.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&query, spec).expect("room on the disk");
+    // `hello`, with some quiet around it.
+    for s in std::iter::repeat_n(&0.0, 4_800).chain(&samples[10_000..17_500]).chain(std::iter::repeat_n(&0.0, 4_800)) {
+        writer.write_sample((s * 32_767.0) as i16).expect("room on the disk");
+    }
+    writer.finalize().expect("room on the disk");
+    let file = recording().display().to_string();
+    let example = format!("greeting={}", query.display());
+    let out = run(&["scan", "--json", "--best", "--example", &example, &file]);
+    assert!(out.status.code().is_some_and(|c| c < 2), "{}", text(&out.stderr));
+    let found = records(&out.stdout);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["keyword"], "greeting");
+    let start = found[0]["start"].as_f64().expect("seconds");
+    assert!((0.3..1.2).contains(&start), "{found:?}");
+}
+
+#[test]
+fn phones_tell_where_they_come_from() {
+    let out = run(&["phones", "hello", "siobhan=[SH AH V AO N]"]);
+    let lines = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(lines.contains("HH AH L OW  (lexicon)") && lines.contains("SH AH V AO N  (given)"), "{lines}");
+}
+
+#[test]
+fn completions_and_help_know_the_options() {
+    for args in [["completions", "bash"].as_slice(), &["completions", "zsh"], &["--help"]] {
+        let out = run(args);
+        let script = text(&out.stdout);
+        assert_eq!(out.status.code(), Some(0));
+        for part in ["--keywords", "--sensitivity", "scan", "devices"] {
+            assert!(script.contains(part), "{args:?} lacks {part}");
+        }
+    }
+}
+
+#[test]
+fn the_fixture_is_small() {
+    let size = std::fs::metadata(Path::new(&recording())).expect("the fixture").len();
+    assert!(size < 200_000);
+}
