@@ -173,7 +173,8 @@ impl Enroller {
         let start = (from * FRAME).saturating_sub(RATE * 3 / 10);
         let end = (to * FRAME).min(samples.len());
         let audio = &samples[start..(end + RATE * 3 / 10).min(samples.len())];
-        let found = self.segments.embed(audio, &[from * FRAME - start..end - start])?.pop().flatten();
+        let span = from * FRAME - start..end - start;
+        let found = self.segments.embed(audio, std::slice::from_ref(&span))?.pop().flatten();
         let segment = found.ok_or_else(|| refuse("it cannot be embedded".into()))?;
         if segment.phones.as_ref().is_some_and(|p| p.len() < 2) {
             return Err(refuse("no speech is heard in it".into()));

@@ -3,6 +3,9 @@
 use super::heads::unit;
 use super::{Graph, ModelError, Tensor};
 
+/// Segments in one run of the graph; more are split into these, so that a backend meets few different shapes.
+const GROUPS: [usize; 4] = [32, 8, 2, 1];
+
 /// Segments of log-mel frames to embeddings; no state.
 pub struct AudioTower {
     graph: Box<dyn Graph>,
@@ -40,6 +43,18 @@ impl AudioTower {
             let expected = format!("{rows} segments of one length, {} bands, D = {}", self.mels, self.dim);
             return Err(ModelError::Shape { what: "features", got: features.len(), expected });
         }
+        let (size, mut done) = (frames * self.mels, 0);
+        while done < rows {
+            let group = GROUPS.into_iter().find(|&g| g <= rows - done).unwrap_or(1);
+            let (from, to) = (done * size, (done + group) * size);
+            self.run(&features[from..to], [group, frames], &mut out[done * self.dim..(done + group) * self.dim])?;
+            done += group;
+        }
+        Ok(())
+    }
+
+    /// One run of the graph over `[rows, frames]`.
+    fn run(&mut self, features: &[f32], [rows, frames]: [usize; 2], out: &mut [f32]) -> Result<(), ModelError> {
         if let Tensor::F32 { shape, data } = &mut self.input {
             (shape[0], shape[1]) = (rows, frames);
             data.clear();

@@ -82,6 +82,9 @@ impl Graph for TractGraph {
         }
         let plan = self.plan(&ordered)?;
         let state = &mut self.plans[plan].1;
+        // A loop (LSTM) keeps its last state from run to run; every run of ours starts from zero, so it gets a fresh copy.
+        let mut fresh = state.op_states.iter().any(Option::is_some).then(|| state.clone());
+        let state = fresh.as_mut().unwrap_or(state);
         let mut run = || -> TractResult<Vec<Tensor>> {
             let values = ordered.iter().map(|t| to_tract(t)).collect::<TractResult<TVec<_>>>()?;
             let outputs = state.run(values)?;

@@ -92,9 +92,6 @@ struct Entry {
     phones: usize,
 }
 
-/// Windows in one run of the tower; more are split into these, so that a backend meets few different shapes.
-const GROUPS: [usize; 4] = [32, 8, 2, 1];
-
 /// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
 ///
 /// There is no phone path: [`FrameScore::path`] is 0. A window is scored once it lies wholly inside the stream.
@@ -136,23 +133,20 @@ impl WindowedCore {
         }
     }
 
-    /// Embeds all windows of `length` hops that end in the chunk's hops `from..to`; `before` hops precede the chunk.
+    /// Embeds the windows of `length` hops, the `index`-th length, that end with the chunk's `hops`; `before` hops precede it.
     fn embed(&mut self, index: usize, length: usize, before: usize, hops: Range<usize>) -> Result<(), ModelError> {
         let unit = self.hop * self.tower.mels();
         let (dim, count) = (self.tower.dim(), hops.end);
-        let mut next = hops.start;
-        while next < hops.end {
-            let rows = GROUPS.into_iter().find(|&g| g <= hops.end - next).unwrap_or(1);
-            self.input.clear();
-            for hop in next..next + rows {
-                let end = before + hop + 1;
-                self.input.extend_from_slice(&self.history[(end - length) * unit..end * unit]);
-            }
-            let start = (index * count + next) * dim;
-            self.tower.embed(&self.input, rows, &mut self.embedded[start..start + rows * dim])?;
-            next += rows;
+        if hops.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.input.clear();
+        for hop in hops.clone() {
+            let end = before + hop + 1;
+            self.input.extend_from_slice(&self.history[(end - length) * unit..end * unit]);
+        }
+        let out = &mut self.embedded[(index * count + hops.start) * dim..(index + 1) * count * dim];
+        self.tower.embed(&self.input, hops.len(), out)
     }
 
     /// Best window of one keyword, of those that are `inside` the stream.

@@ -1,7 +1,7 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::eval::{calibrate, keywords};
+use kws_train::eval::{calibrate, keywords, words};
 use kws_train::{align, data::prepare, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
@@ -36,6 +36,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Eval {
+    /// Word discrimination: average precision over pairs of words, acoustic and cross view.
+    Words(words::WordsArgs),
     /// The runtime spotter over recordings: EER, accuracy, misses at false alarms an hour.
     Keywords(keywords::KeywordsArgs),
 }
@@ -51,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Synth(args) => synth::run(&args),
         Command::Lexicon(args) => lexicon::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Eval(Eval::Words(args)) => words::run(&args),
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),
     }
 }

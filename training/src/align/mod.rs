@@ -1,6 +1,7 @@
 //! `kws-train align`: word times for any transcribed corpus, by CTC forced alignment with our own encoder.
 
 mod borders;
+mod report;
 mod viterbi;
 
 use std::collections::HashMap;
@@ -16,9 +17,10 @@ use kws_live::model::{BackendChoice, Bundle, Encoder, EncoderOutput, load_graph}
 use kws_live::text::{G2p, KeywordSpec, Lexicon, Phone, Pronouncer, read_cmudict};
 
 pub use borders::{Borders, Differences};
+pub use report::{Found, Heard, Report};
 pub use viterbi::{Alignment, Place, align};
 
-use crate::data::{Corpus, Entry, Word};
+use crate::data::{Corpus, Entry, RATE, Word};
 
 /// Aligns a corpus: writes its manifest with word times.
 #[derive(Debug, clap::Args)]
@@ -140,7 +142,7 @@ impl Aligner {
     ///
     /// # Errors
     /// If the backend fails.
-    pub fn align(&mut self, audio: &[f32], text: &str) -> Result<Option<(Vec<Word>, f32)>> {
+    pub fn align(&mut self, audio: &[f32], text: &str) -> Result<Option<Found>> {
         let Some(words) = self.pronounce(text) else { return Ok(None) };
         let posteriors = self.posteriors(audio)?;
         let ways: Vec<_> = words.iter().map(|(_, ways)| ways.clone()).collect();
@@ -162,7 +164,7 @@ impl Aligner {
                 phones: ways.swap_remove(place.variant),
             })
             .collect();
-        Ok(Some((words, found.score)))
+        Ok(Some(Found { words, score: found.score }))
     }
 }
 
@@ -180,17 +182,43 @@ fn transcribed(path: &Path, split: &str) -> Result<Vec<Entry>> {
     text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).map(entry).collect()
 }
 
-/// Why a recording has no words.
-#[derive(Debug, Default)]
-struct Counts {
-    aligned: usize,
-    doubtful: usize,
-    unfit: usize,
-    unreadable: usize,
+/// Listens to the `chosen` recordings on several threads; `None` is one that could not be read.
+fn listen(
+    args: &AlignArgs,
+    entries: &[Entry],
+    chosen: &[usize],
+    aligner: impl Fn() -> Result<Aligner> + Sync,
+) -> Result<Vec<(usize, Option<Heard>)>> {
+    let bar = ProgressBar::new(chosen.len() as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}")?);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<_>> {
+        let mut aligner = aligner()?;
+        let mut out = Vec::new();
+        while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let entry = &entries[index];
+            let heard = match decode_16k(&args.corpus.join(&entry.file)) {
+                Ok(audio) => {
+                    Some(Heard { seconds: audio.len() as f32 / RATE, found: aligner.align(&audio, &entry.text)? })
+                }
+                Err(error) => {
+                    bar.suspend(|| log::warn!("left out: {error}"));
+                    None
+                }
+            };
+            out.push((index, heard));
+            bar.inc(1);
+        }
+        Ok(out)
+    };
+    let heard = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        let join = |t: std::thread::ScopedJoinHandle<'_, _>| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+        threads.into_iter().map(join).collect::<Result<Vec<_>>>()
+    })?;
+    bar.finish_and_clear();
+    Ok(heard.into_iter().flatten().collect())
 }
-
-/// What became of a recording: its number, length in seconds, and words with their score.
-type Outcome = (usize, Option<(f32, Option<(Vec<Word>, f32)>)>);
 
 /// Runs the command.
 ///
@@ -199,12 +227,11 @@ type Outcome = (usize, Option<(f32, Option<(Vec<Word>, f32)>)>);
 /// decoded are counted and named.
 pub fn run(args: &AlignArgs) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let lexicon = match &args.lexicon {
-        Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Lexicon::from_bytes(&Lexicon::pack(&read_cmudict(&text)?))?
-        }
-        None => Lexicon::from_bytes(bundle.file("lexicon.bin").context("give a dictionary with --lexicon")?)?,
+    let lexicon = if let Some(path) = &args.lexicon {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Lexicon::from_bytes(&Lexicon::pack(&read_cmudict(&text)?))?
+    } else {
+        Lexicon::from_bytes(bundle.file("lexicon.bin").context("give a dictionary with --lexicon")?)?
     };
     let g2p = || -> Result<Option<G2p>> {
         if let Some(path) = &args.g2p {
@@ -219,84 +246,24 @@ pub fn run(args: &AlignArgs) -> Result<()> {
         None => Corpus::read(&args.corpus)?.entries,
     };
     ensure!(!entries.is_empty(), "{} has no recordings", args.corpus.display());
+    let others = entries.iter().any(|e| !e.words.is_empty() && e.align_score.is_none());
+    ensure!(
+        args.compare || args.out.is_some() || !others,
+        "{} has word times of another aligner; keep them and name another file with --out",
+        args.corpus.join("manifest.jsonl").display()
+    );
     let step = args.limit.map_or(1, |limit| entries.len().div_ceil(limit.max(1)));
     let chosen: Vec<usize> = (0..entries.len()).step_by(step).collect();
-    let bar =
-        ProgressBar::new(chosen.len() as u64).with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}")?);
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<Outcome>> {
-        let mut aligner = Aligner::new(&bundle, lexicon.clone(), g2p()?, args.blank_cost)?;
-        let mut out = Vec::new();
-        while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let entry = &entries[index];
-            let outcome = match decode_16k(&args.corpus.join(&entry.file)) {
-                Ok(audio) => Some((audio.len() as f32 / 16_000.0, aligner.align(&audio, &entry.text)?)),
-                Err(error) => {
-                    bar.suspend(|| log::warn!("left out: {error}"));
-                    None
-                }
-            };
-            out.push((index, outcome));
-            bar.inc(1);
-        }
-        Ok(out)
-    };
-    let outcomes = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(&work)).collect();
-        let join = |t: std::thread::ScopedJoinHandle<'_, _>| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
-        threads.into_iter().map(join).collect::<Result<Vec<_>>>()
-    })?;
-    bar.finish_and_clear();
-    let (mut counts, mut scores, mut hours) = (Counts::default(), Vec::new(), 0.0);
-    let (mut differences, mut compared) = (Differences::default(), 0);
-    for (index, outcome) in outcomes.into_iter().flatten() {
-        let entry = &mut entries[index];
-        let theirs = entry.words()?;
-        entry.set_words(&[]);
-        let Some((seconds, found)) = outcome else {
-            counts.unreadable += 1;
-            continue;
-        };
-        entry.seconds = (seconds * 100.0).round() / 100.0;
-        let Some((words, score)) = found else {
-            counts.unfit += 1;
-            continue;
-        };
-        scores.push(score);
-        entry.align_score = Some((score * 1e3).round() / 1e3);
-        if score < args.min_score {
-            counts.doubtful += 1;
-            continue;
-        }
-        counts.aligned += 1;
-        hours += f64::from(seconds) / 3_600.0;
-        compared += usize::from(args.compare && differences.add(&words, &theirs));
-        entry.set_words(&words);
+    let aligner = || Aligner::new(&bundle, lexicon.clone(), g2p()?, args.blank_cost);
+    let mut report = Report::default();
+    for (index, heard) in listen(args, &entries, &chosen, aligner)? {
+        report.take(&mut entries[index], heard, args.min_score)?;
     }
-    scores.sort_by(f32::total_cmp);
-    let quantile = |q: f32| scores.get((scores.len() as f32 * q) as usize).copied().unwrap_or(f32::NAN);
-    log::info!(
-        "{} aligned ({hours:.2} h), {} below {}, {} do not fit or hold a word that cannot be said, {} unreadable",
-        counts.aligned,
-        counts.doubtful,
-        args.min_score,
-        counts.unfit,
-        counts.unreadable
-    );
-    log::info!(
-        "log-likelihood ratio a phone: 5 % {:.2}, 25 % {:.2}, median {:.2}, 75 % {:.2}",
-        quantile(0.05),
-        quantile(0.25),
-        quantile(0.5),
-        quantile(0.75)
-    );
-    if args.compare {
-        log::info!("{compared} recordings with the same words in the manifest");
-        differences.lines().iter().for_each(|line| log::info!("{line}"));
-        return Ok(());
+    report.log(args.min_score, args.compare);
+    if !args.compare {
+        let out = args.out.clone().unwrap_or_else(|| args.corpus.join("manifest.jsonl"));
+        Corpus::write(&out, &entries)?;
+        log::info!("{} lines in {}", entries.len(), out.display());
     }
-    let out = args.out.clone().unwrap_or_else(|| args.corpus.join("manifest.jsonl"));
-    Corpus::write(&out, &entries)?;
-    log::info!("{} lines in {}", entries.len(), out.display());
     Ok(())
 }

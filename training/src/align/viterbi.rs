@@ -95,7 +95,7 @@ pub fn align(log_posteriors: &[f32], words: &[Vec<Vec<Phone>>], blank_cost: f32)
     let mut scores = vec![f32::NEG_INFINITY; count];
     let mut next = scores.clone();
     let mut back = vec![0_u32; frames * count];
-    let mut emissions = vec![0.0; CLASSES];
+    let mut emissions = [0.0; CLASSES];
     for (t, row) in log_posteriors.chunks_exact(CLASSES).enumerate() {
         let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         emissions.iter_mut().zip(row).for_each(|(e, p)| *e = (p - best).max(WORST));

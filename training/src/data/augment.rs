@@ -167,13 +167,19 @@ impl<'a> Augmenter<'a> {
         let peak = x.iter().fold(1e-6_f32, |m, s| m.max(s.abs()));
         let gain = uniform(rng, self.config.gain_db);
         let gain = (10_f32.powf(gain / 20.0)).min(1.0 / peak);
-        x.iter_mut().for_each(|s| *s *= gain);
+        for s in x.iter_mut() {
+            *s *= gain;
+        }
         if rng.random::<f32>() < self.config.clip {
             let limit = peak * gain * uniform(rng, [0.1, 0.6]);
-            x.iter_mut().for_each(|s| *s = s.clamp(-limit, limit));
+            for s in x.iter_mut() {
+                *s = s.clamp(-limit, limit);
+            }
         }
         // What a 16-bit converter leaves of it.
-        x.iter_mut().for_each(|s| *s = (*s * 32_767.0).round() / 32_767.0);
+        for s in x.iter_mut() {
+            *s = (*s * 32_767.0).round() / 32_767.0;
+        }
     }
 
     fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32]) {
@@ -232,7 +238,9 @@ impl<'a> Augmenter<'a> {
         let before = power(x);
         x.copy_from_slice(&time[..x.len()]);
         let scale = (before / power(x).max(1e-20)).sqrt();
-        x.iter_mut().for_each(|s| *s *= scale);
+        for s in x.iter_mut() {
+            *s *= scale;
+        }
     }
 }
 
@@ -255,7 +263,9 @@ fn simulated_room(rng: &mut SmallRng) -> Vec<f32> {
         envelope *= decay;
     }
     let energy = tail.iter().map(|s| s * s).sum::<f32>().sqrt().max(1e-9);
-    tail.iter_mut().for_each(|s| *s *= level / energy);
+    for s in &mut tail {
+        *s *= level / energy;
+    }
     tail[0] = 1.0;
     tail
 }

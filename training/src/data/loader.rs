@@ -48,7 +48,7 @@ impl<B: Send + 'static> Loader<B> {
     ///
     /// # Errors
     /// What the source said, or that its thread ended.
-    pub fn next(&mut self) -> Result<B> {
+    pub fn take(&mut self) -> Result<B> {
         let queue = (self.next - self.first) as usize % self.queues.len();
         self.next += 1;
         self.queues[queue].recv().context("a loader thread ended early")?

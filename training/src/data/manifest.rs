@@ -44,9 +44,9 @@ pub struct Entry {
     /// Mean log-likelihood ratio a phone of our own aligner, at most 0; nothing where another aligner was at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub align_score: Option<f32>,
-    /// Aligned words: text, start and end in seconds, phones.
+    /// Aligned words as the file has them: text, start and end in seconds, phones; see [`Entry::words`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) words: Vec<(String, f32, f32, String)>,
+    pub words: Vec<(String, f32, f32, String)>,
 }
 
 /// A word with its place in the recording.

@@ -5,3 +5,5 @@ pub mod keywords;
 pub mod plots;
 pub mod recordings;
 pub mod stats;
+mod tsne;
+pub mod words;

@@ -131,6 +131,7 @@ impl GraphBuilder {
     }
 
     /// 1-D convolution of `[N, C, T]` with `[out, C, k]`.
+    #[allow(clippy::too_many_arguments, reason = "the attributes of ONNX's operator")]
     pub fn conv(
         &mut self,
         x: &str,

@@ -49,7 +49,9 @@ impl Weights {
         let mut bias = Vec::with_capacity(shape[0]);
         for (c, row) in folded.chunks_exact_mut(per_channel).enumerate() {
             let scale = gamma[c] / (var[c] + BatchNorm::EPS as f32).sqrt();
-            row.iter_mut().for_each(|w| *w *= scale);
+            for w in row.iter_mut() {
+                *w *= scale;
+            }
             bias.push(beta[c] - mean[c] * scale);
         }
         Ok((shape.to_vec(), folded, bias))

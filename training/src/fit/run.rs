@@ -119,7 +119,7 @@ pub(super) fn train<T: Trainee, S: BatchSource<Batch = T::Batch>>(
     bar.set_position(first);
     let mut skipped = 0;
     for step in first..last {
-        let batch = loader.next()?;
+        let batch = loader.take()?;
         let (loss, values) = trainee.loss(&batch, step)?;
         optimizer.zero_grad();
         loss.backward();

@@ -138,7 +138,7 @@ pub fn run(args: &SynthArgs) -> Result<()> {
             }
         };
         let round = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(&work)).collect();
+            let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
             threads
                 .into_iter()
                 .map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))

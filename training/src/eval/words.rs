@@ -1,0 +1,319 @@
+//! `kws-train eval words`: word discrimination, the paper's first table (PAPER.md, "Evaluation of the paper", 1).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
+use kws_live::audio::decode_16k;
+use kws_live::detect::Embedding;
+use kws_live::model::{Backend, BackendChoice, Bundle};
+use kws_live::segment::segment_embedder;
+use kws_live::text::Phone;
+use serde::Serialize;
+
+use super::plots::{self, Mark};
+use super::stats::average_precision;
+use super::tsne::tsne;
+use crate::data::prepare::corpus_folders;
+use crate::data::{Corpus, RATE, WordsConfig};
+
+/// Word discrimination: average precision over all pairs of word segments, and of segments with texts.
+#[derive(Debug, clap::Args)]
+pub struct WordsArgs {
+    /// Model bundle, of either kind; the one inside the program if left out.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Data folder; its train splits say which words are known.
+    #[arg(long, default_value = "../shared/data")]
+    pub data: PathBuf,
+    /// Corpus whose dev split is scored.
+    #[arg(long, default_value = "librispeech-dev")]
+    pub corpus: String,
+    /// Folder for words.json and the plots.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Inference engine, tract or ort.
+    #[arg(long, default_value_t = Backend::Tract)]
+    pub backend: Backend,
+    /// Shortest word, seconds.
+    #[arg(long, default_value_t = 0.5)]
+    pub min_seconds: f32,
+    /// Longest word, seconds.
+    #[arg(long, default_value_t = 2.0)]
+    pub max_seconds: f32,
+    /// Take only every so-manieth recording.
+    #[arg(long, default_value_t = 1)]
+    pub every: usize,
+}
+
+/// A word as it was said once.
+struct Said {
+    word: usize,
+    speaker: usize,
+    embedding: Embedding,
+}
+
+/// A word type.
+struct Type {
+    text: String,
+    known: bool,
+    embedding: Embedding,
+}
+
+/// Average precision with what it rests on.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Figure {
+    /// Per cent.
+    ap: f64,
+    pairs: usize,
+    positives: usize,
+}
+
+/// A view's figures; IV and OOV pairs are of two known and of two unknown words.
+#[derive(Debug, Serialize)]
+struct View {
+    all: Figure,
+    iv: Figure,
+    oov: Figure,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+struct Report {
+    command: String,
+    model: String,
+    kind: String,
+    corpus: String,
+    segments: usize,
+    types: usize,
+    types_iv: usize,
+    speakers: usize,
+    min_seconds: f32,
+    max_seconds: f32,
+    /// Every pair of segments.
+    acoustic: View,
+    /// Only pairs of two speakers.
+    acoustic_different_speakers: View,
+    /// Every segment with every word's text (its most frequent pronunciation).
+    cross: View,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If data or model cannot be used, or the report cannot be written.
+pub fn run(args: &WordsArgs) -> Result<()> {
+    let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
+    let known = known_words(&args.data, &args.corpus)?;
+    let (said, types, speakers) = embed(args, &bundle, &known)?;
+    ensure!(said.len() > 1, "{} has no two words of {} to {} s", args.corpus, args.min_seconds, args.max_seconds);
+    let acoustic = pairs(&said, false);
+    let cross = with_texts(&said, &types);
+    let view = |pairs: &[Pair]| View {
+        all: figure(pairs, |_| true),
+        iv: figure(pairs, |p| types[p.words.0].known && types[p.words.1].known),
+        oov: figure(pairs, |p| !types[p.words.0].known && !types[p.words.1].known),
+    };
+    let apart: Vec<Pair> = pairs(&said, true);
+    let report = Report {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        model: bundle.manifest.name.clone(),
+        kind: bundle.manifest.kind.clone(),
+        corpus: args.corpus.clone(),
+        segments: said.len(),
+        types: types.len(),
+        types_iv: types.iter().filter(|t| t.known).count(),
+        speakers,
+        min_seconds: args.min_seconds,
+        max_seconds: args.max_seconds,
+        acoustic: view(&acoustic),
+        acoustic_different_speakers: view(&apart),
+        cross: view(&cross),
+    };
+    fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    fs::write(args.out.join("words.json"), serde_json::to_string_pretty(&report)?)?;
+    for (name, pairs) in [("acoustic.svg", &acoustic), ("cross.svg", &cross)] {
+        let of = |same: bool| -> Vec<f32> {
+            pairs.iter().filter(|p| (p.words.0 == p.words.1) == same).map(|p| p.score).collect()
+        };
+        plots::histogram(&args.out.join(name), &of(true), &of(false))?;
+    }
+    draw_map(&args.out.join("tsne.svg"), &said, &types)?;
+    print(&report);
+    Ok(())
+}
+
+fn print(report: &Report) {
+    log::info!(
+        "{} ({}): {} segments of {} words ({} known), {} speakers of {}",
+        report.model,
+        report.kind,
+        report.segments,
+        report.types,
+        report.types_iv,
+        report.speakers,
+        report.corpus
+    );
+    for (name, view) in [
+        ("acoustic", &report.acoustic),
+        ("acoustic, different speakers", &report.acoustic_different_speakers),
+        ("cross", &report.cross),
+    ] {
+        for (part, f) in [("all", view.all), ("IV", view.iv), ("OOV", view.oov)] {
+            log::info!("{name:<29} {part:<4} AP {:6.2} %  {} of {} pairs", f.ap, f.positives, f.pairs);
+        }
+    }
+}
+
+/// Words of every train split below `data`, from transcripts and alignments.
+fn known_words(data: &Path, scored: &str) -> Result<HashSet<String>> {
+    let mut known = HashSet::new();
+    for folder in corpus_folders(data, &[])?.iter().filter(|f| !f.ends_with(scored)) {
+        for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == "train") {
+            known.extend(entry.words()?.into_iter().map(|w| w.text));
+            let letters = |c: char| !c.is_alphanumeric() && c != '\'';
+            known.extend(entry.text.to_lowercase().split(letters).filter(|w| !w.is_empty()).map(str::to_owned));
+        }
+    }
+    Ok(known)
+}
+
+/// Embeds every word of the dev split that is long enough, and the text of every word type.
+fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(Vec<Said>, Vec<Type>, usize)> {
+    let choice = BackendChoice { backend: args.backend, ..BackendChoice::default() };
+    let mut segments = segment_embedder(bundle, choice)?;
+    let corpus = Corpus::read(&args.data.join(&args.corpus))?;
+    let durations =
+        WordsConfig { min_seconds: args.min_seconds, max_seconds: args.max_seconds, ..WordsConfig::default() };
+    let entries: Vec<_> = corpus.entries.iter().filter(|e| e.split == "dev").step_by(args.every.max(1)).collect();
+    let mut words: BTreeMap<String, usize> = BTreeMap::new();
+    let mut spellings: Vec<HashMap<Vec<Phone>, usize>> = Vec::new();
+    let mut speakers: HashMap<String, usize> = HashMap::new();
+    let mut said = Vec::new();
+    let bar = ProgressBar::new(entries.len() as u64);
+    for entry in entries {
+        bar.inc(1);
+        let spoken: Vec<_> = entry
+            .words()?
+            .into_iter()
+            .filter(|w| durations.takes(w.end - w.start) && !w.phones.is_empty() && !w.text.is_empty())
+            .collect();
+        if spoken.is_empty() {
+            continue;
+        }
+        let audio = decode_16k(&corpus.folder.join(&entry.file))?;
+        let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(audio.len());
+        let spans: Vec<_> = spoken.iter().map(|w| at(w.start)..at(w.end)).collect();
+        // An unknown speaker is one of a recording's own.
+        let name = if entry.speaker.is_empty() { entry.file.clone() } else { entry.speaker.clone() };
+        let fresh = speakers.len();
+        let speaker = *speakers.entry(name).or_insert(fresh);
+        for (word, segment) in spoken.into_iter().zip(segments.embed(&audio, &spans)?) {
+            let Some(segment) = segment else { continue };
+            let fresh = words.len();
+            let index = *words.entry(word.text).or_insert(fresh);
+            spellings.resize_with(words.len(), HashMap::new);
+            *spellings[index].entry(word.phones).or_default() += 1;
+            said.push(Said { word: index, speaker, embedding: segment.embedding });
+        }
+    }
+    bar.finish_and_clear();
+    let mut tower = bundle.text_encoder(choice)?;
+    let mut types: Vec<Option<Type>> = words.iter().map(|_| None).collect();
+    for (text, index) in words {
+        let usual = spellings[index].iter().max_by_key(|(phones, n)| (**n, (*phones).clone()));
+        let (phones, _) = usual.with_context(|| format!("`{text}` has no phones"))?;
+        let embedding = Embedding::new(tower.embed(phones)?)
+            .with_context(|| format!("the text tower has no direction for `{text}`"))?;
+        types[index] = Some(Type { known: known.contains(&text), text, embedding });
+    }
+    Ok((said, types.into_iter().flatten().collect(), speakers.len()))
+}
+
+/// A scored pair and the words of its sides.
+struct Pair {
+    score: f32,
+    words: (usize, usize),
+}
+
+/// All unordered pairs of segments, or only those of two speakers.
+fn pairs(said: &[Said], different_speakers: bool) -> Vec<Pair> {
+    let mut out = Vec::with_capacity(said.len() * said.len().saturating_sub(1) / 2);
+    for (i, a) in said.iter().enumerate() {
+        let others = said[..i].iter().filter(|b| !different_speakers || a.speaker != b.speaker);
+        out.extend(others.map(|b| Pair { score: a.embedding.cosine(&b.embedding), words: (a.word, b.word) }));
+    }
+    out
+}
+
+/// All pairs of a segment and a word's text.
+fn with_texts(said: &[Said], types: &[Type]) -> Vec<Pair> {
+    let pair =
+        |s: &Said, (index, t): (usize, &Type)| Pair { score: s.embedding.cosine(&t.embedding), words: (s.word, index) };
+    said.iter().flat_map(|s| types.iter().enumerate().map(move |t| pair(s, t))).collect()
+}
+
+fn figure(pairs: &[Pair], take: impl Fn(&Pair) -> bool) -> Figure {
+    let mut scored: Vec<(f32, bool)> =
+        pairs.iter().filter(|p| take(p)).map(|p| (p.score, p.words.0 == p.words.1)).collect();
+    let ap = average_precision(&mut scored) * 100.0;
+    Figure { ap, pairs: scored.len(), positives: scored.iter().filter(|(_, p)| *p).count() }
+}
+
+/// Words on the map, and segments of each.
+const MAP_WORDS: usize = 150;
+const MAP_SEGMENTS: usize = 5;
+
+/// t-SNE of the most frequent words' segments (dots) with their texts (crosses).
+fn draw_map(path: &Path, said: &[Said], types: &[Type]) -> Result<()> {
+    let mut by_word: Vec<(usize, Vec<&Said>)> = (0..types.len()).map(|w| (w, Vec::new())).collect();
+    for s in said {
+        by_word[s.word].1.push(s);
+    }
+    by_word.sort_by_key(|(word, list)| (std::cmp::Reverse(list.len()), *word));
+    by_word.truncate(MAP_WORDS);
+    let mut points: Vec<(&Embedding, usize, Option<String>)> = Vec::new();
+    for (group, (word, list)) in by_word.iter().enumerate() {
+        points.push((&types[*word].embedding, group, Some(types[*word].text.clone())));
+        points.extend(list.iter().take(MAP_SEGMENTS).map(|s| (&s.embedding, group, None)));
+    }
+    let n = points.len();
+    let distance = |i: usize, j: usize| f64::from(2.0 - 2.0 * points[i].0.cosine(points[j].0)).max(0.0);
+    let distances: Vec<f64> = (0..n * n).map(|k| distance(k / n, k % n)).collect();
+    let places = tsne(&distances, n);
+    let marks: Vec<Mark> =
+        points.into_iter().zip(places).map(|((_, group, label), at)| Mark { at, group, label }).collect();
+    plots::map(path, "Words said (dots) and their texts (crosses), t-SNE", &marks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_and_figures_by_hand() {
+        let e = |x: f32, y: f32| Embedding::new(vec![x, y]).expect("a direction");
+        let said = [
+            Said { word: 0, speaker: 0, embedding: e(1.0, 0.0) },
+            Said { word: 0, speaker: 1, embedding: e(0.8, 0.6) },
+            Said { word: 1, speaker: 0, embedding: e(0.0, 1.0) },
+        ];
+        let types = [
+            Type { text: "a".into(), known: true, embedding: e(1.0, 0.0) },
+            Type { text: "b".into(), known: false, embedding: e(0.0, 1.0) },
+        ];
+        let all = pairs(&said, false);
+        assert_eq!((all.len(), pairs(&said, true).len()), (3, 2));
+        // 0.8 (same) before 0.6 and 0.
+        let got = figure(&all, |_| true);
+        assert_eq!((got.ap, got.pairs, got.positives), (100.0, 3, 1));
+        let cross = with_texts(&said, &types);
+        // Scores: same 1, 0.8, 1; different 0, 0.6, 0.
+        let got = figure(&cross, |_| true);
+        assert_eq!((got.ap, got.pairs, got.positives), (100.0, 6, 3));
+        let oov = figure(&cross, |p| p.words == (1, 1));
+        assert_eq!((oov.pairs, oov.positives), (1, 1));
+    }
+}
