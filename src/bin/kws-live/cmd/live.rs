@@ -43,7 +43,6 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
     }
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
     let source = open(args, view)?;
-    let live = source.live();
     let listening = Listening::load(&args.model, &wanted)?;
     let mut spotter = Spotter::new(
         &listening.bundle,
@@ -58,7 +57,8 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
         spotter.add(keyword);
     }
     let config = EngineConfig {
-        delivery: if live || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
+        // A file and a pipe can wait for a slow reader, a microphone and a picture cannot.
+        delivery: if args.input == Input::Mic || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
         limit: args.duration.map(Duration::from_secs_f64),
         ..EngineConfig::default()
     };

@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub enum Event {
     /// News from the engine.
     Engine(engine::Event),
+    /// The worker is gone; if it did not say so before, it has panicked.
+    Over,
     /// A key went down.
     Key(KeyEvent),
     /// Text was pasted.
@@ -64,9 +66,9 @@ impl Events {
             recv(self.engine) -> event => if let Ok(event) = event {
                 Event::Engine(event)
             } else {
-                // The worker is gone; do not spin on its empty channel.
+                // Do not spin on an empty channel.
                 self.engine = never();
-                Event::Tick
+                Event::Over
             },
             default(self.due - now) => self.next(),
         }
