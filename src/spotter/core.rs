@@ -149,7 +149,7 @@ impl WindowedCore {
         self.tower.embed(&self.input, hops.len(), out)
     }
 
-    /// Best window of one keyword, of those that are `inside` the stream.
+    /// Best of the windows of one keyword that end with the chunk's hop `hop` and lie inside the stream.
     fn score(&self, entries: Range<usize>, hop: usize, hops: usize) -> FrameScore {
         let dim = self.tower.dim();
         let end = self.frame + 1;
@@ -244,5 +244,75 @@ impl Core for WindowedCore {
     fn reset(&mut self) {
         self.history.clear();
         self.frame = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Embedding, Pronunciation};
+    use crate::model::{Graph, Tensor};
+
+    /// Embeds a segment of one band as (first value, last value).
+    struct Ends(Vec<String>);
+
+    impl Graph for Ends {
+        fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
+            let (shape, data) = (inputs[0].1.shape(), inputs[0].1.as_f32().unwrap_or_default());
+            let out = data.chunks_exact(shape[1]).flat_map(|s| [s[0], s[s.len() - 1]]).collect();
+            Ok(vec![Tensor::f32(&[shape[0], 2], out)])
+        }
+
+        fn output_names(&self) -> &[String] {
+            &self.0
+        }
+    }
+
+    fn core() -> WindowedCore {
+        let tower = AudioTower::new(Box::new(Ends(vec!["embedding".into()])), 1, 2);
+        let scorer = ScorerConfig {
+            window_frames: vec![2, 3, 5],
+            min_seconds_per_phone: 0.0,
+            max_seconds_per_phone: 9.0,
+            fusion: [0.0, 1.0, 0.0, 0.0],
+            ..ScorerConfig::default()
+        };
+        let mut core = WindowedCore::new(tower, scorer, 2, 0.01);
+        // The window over feature frames 8 to 17, numbered from 1: hops 4 to 9, that is five of them.
+        let embedding = Embedding::new(vec![9.0, 18.0]).expect("a direction");
+        let pronunciation = Pronunciation { phones: Vec::new(), embedding, frames: None };
+        let keyword = Keyword { name: "span".into(), pronunciations: vec![pronunciation], threshold: None };
+        core.set_keywords(&mut [keyword].iter());
+        core
+    }
+
+    fn scores(core: &mut WindowedCore, hops: &[usize]) -> Vec<(u64, FrameScore)> {
+        let (mut out, mut next) = (Vec::new(), 1);
+        for &n in hops {
+            let features: Vec<f32> = (next..next + 2 * n).map(|i| i as f32).collect();
+            next += 2 * n;
+            core.process(&features, &mut |frame, _, score| out.push((frame, score))).expect("scored");
+        }
+        out
+    }
+
+    #[test]
+    fn windows_are_cut_where_they_say_in_chunks_of_any_size() {
+        let mut core = core();
+        let whole = scores(&mut core, &[60]);
+        assert_eq!(whole.len(), 60);
+        // Nothing is scored before the shortest window is inside the stream.
+        assert_eq!((whole[0].1.peak.score, whole[0].1.cosine), (0.0, -1.0));
+        let (frame, best) = whole[1..20]
+            .iter()
+            .max_by(|a, b| a.1.cosine.total_cmp(&b.1.cosine))
+            .map(|(f, s)| (*f, *s))
+            .expect("scores");
+        assert_eq!((frame, best.peak.start, best.peak.end), (8, 4, 9));
+        assert!(best.cosine > 0.999_99);
+        for hops in [vec![1; 60], vec![3; 20], vec![7, 1, 1, 30, 2, 19]] {
+            core.reset();
+            assert_eq!(scores(&mut core, &hops), whole);
+        }
     }
 }

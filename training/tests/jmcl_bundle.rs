@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use kws_live::detect::{Embedding, Keyword, Pronunciation};
+use kws_live::enrol::Enroller;
 use kws_live::frontend::FrontendConfig;
 use kws_live::model::{Backend, BackendChoice, Bundle};
 use kws_live::segment::segment_embedder;
 use kws_live::spotter::{Detection, Spotter, SpotterConfig};
-use kws_live::text::parse_phones;
-use kws_train::export::{TOLERANCE, write_jmcl};
+use kws_live::text::{Lexicon, parse_keywords, parse_phones, read_cmudict};
+use kws_train::export::{Dim, GraphBuilder, TOLERANCE, write_jmcl};
 use kws_train::fit::{Architecture, FitConfig};
 use kws_train::model::JmclModel;
 use kws_train::net::JmclConfig;
@@ -18,6 +19,13 @@ use rand::{Rng, SeedableRng};
 use tch::Device;
 
 fn write_bundle(folder: &Path) {
+    let words = read_cmudict("stop S T AA1 P\nhello HH AH0 L OW1\nhello(2) HH EH0 L OW1\n").expect("a dictionary");
+    fs::write(folder.join("lexicon.bin"), Lexicon::pack(&words)).expect("written");
+    // Never asked: the words are in the lexicon.
+    let mut g2p = GraphBuilder::new("g2p");
+    let letters = g2p.input("letters", &[Dim::Free("L")]);
+    g2p.output(&letters, "phones", &[Dim::Free("L")]);
+    fs::write(folder.join("g2p.onnx"), g2p.finish()).expect("written");
     tch::manual_seed(3);
     let config = FitConfig {
         architecture: Architecture::Jmcl,
@@ -135,6 +143,30 @@ fn both_backends_score_alike_and_any_chunking_is_the_same() {
             assert!((a.0 - b.0).abs() < 1e-4, "tract {a:?}, ort {b:?}");
         }
     }
+}
+
+#[test]
+fn keywords_are_enrolled_from_text_and_from_recordings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_bundle(folder.path());
+    let bundle = Bundle::load(folder.path()).expect("a bundle");
+    let samples = audio();
+    let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("an enroller");
+    let specs = parse_keywords("hello").expect("a keyword");
+    let typed = enroller.text(&specs[0]).expect("a keyword");
+    assert_eq!(typed.pronunciations.len(), 2);
+    // The second loud stretch, 0.38 s, with silence around it.
+    let recording = samples[8_000..20_000].to_vec();
+    let alone = enroller.examples("alone", std::slice::from_ref(&recording), None).expect("a keyword").keyword;
+    assert!(alone.pronunciations.len() == 1 && alone.pronunciations[0].phones.is_empty());
+    let blended = enroller.examples("hello", &[recording], Some(&typed)).expect("a keyword").keyword;
+    assert_eq!(blended.pronunciations.len(), 2);
+    let refused = enroller.examples("nothing", &[vec![0.0; 16_000]], None).err().expect("silence").to_string();
+    assert!(refused.contains("`nothing`"), "{refused}");
+    let keywords = [typed, alone, blended];
+    let (_, best) = listen(&bundle, &keywords, SpotterConfig::default(), &samples, || 4_000);
+    // Random weights find it in many places; here it matters that they find it at all.
+    assert!(best[1].0 > 0.9, "{best:?}");
 }
 
 #[test]
