@@ -7,7 +7,7 @@ mod tests;
 mod trace;
 mod view;
 
-use std::io;
+use std::io::{self, Write};
 
 use anyhow::Context;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
@@ -24,6 +24,10 @@ struct Screen(ratatui::DefaultTerminal);
 
 impl Screen {
     fn open() -> io::Result<Self> {
+        // ratatui's hook puts the terminal back and calls this one, on a screen where stderr goes nowhere.
+        std::panic::set_hook(Box::new(|panic| {
+            let _ = writeln!(io::stdout(), "kws-live: {panic}");
+        }));
         let terminal = ratatui::try_init()?;
         let screen = Self(terminal);
         execute!(io::stdout(), EnableBracketedPaste)?;
@@ -35,6 +39,10 @@ impl Drop for Screen {
     fn drop(&mut self) {
         let _ = execute!(io::stdout(), DisableBracketedPaste);
         ratatui::restore();
+        // Not while a panic passes through here: there the hook must stay what it is.
+        if !std::thread::panicking() {
+            let _ = std::panic::take_hook();
+        }
     }
 }
 
