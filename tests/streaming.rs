@@ -17,7 +17,7 @@ fn spotter(chunk_frames: usize) -> Spotter {
     let config = SpotterConfig { chunk_frames, threshold: Some(THRESHOLD), ..SpotterConfig::default() };
     let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
     let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
-    for spec in parse_keywords("hello, stop, station").expect("three words") {
+    for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {
         spotter.add(enroller.text(&spec).expect("words of the lexicon"));
     }
     spotter
