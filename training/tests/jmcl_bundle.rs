@@ -161,7 +161,7 @@ fn keywords_are_enrolled_from_text_and_from_recordings() {
     assert!(alone.pronunciations.len() == 1 && alone.pronunciations[0].phones.is_empty());
     let blended = enroller.examples("hello", &[recording], Some(&typed)).expect("a keyword").keyword;
     assert_eq!(blended.pronunciations.len(), 2);
-    let refused = enroller.examples("nothing", &[vec![0.0; 16_000]], None).err().expect("silence").to_string();
+    let refused = enroller.examples("nothing", &[vec![0.0; 16_000]], None).expect_err("silence").to_string();
     assert!(refused.contains("`nothing`"), "{refused}");
     let keywords = [typed, alone, blended];
     let (_, best) = listen(&bundle, &keywords, SpotterConfig::default(), &samples, || 4_000);
