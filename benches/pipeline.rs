@@ -19,7 +19,9 @@ fn pipeline(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new("keywords", count), |b| {
                 let config = SpotterConfig { chunk_frames, ..SpotterConfig::default() };
                 let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
-                common::keywords(&bundle, count).into_iter().for_each(|k| _ = spotter.add(k));
+                for keyword in common::keywords(&bundle, count) {
+                    spotter.add(keyword);
+                }
                 b.iter(|| spotter.process(&samples, |hit| _ = black_box(hit.score)).expect("samples"));
             });
         }

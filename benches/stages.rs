@@ -89,7 +89,9 @@ fn matcher(c: &mut Criterion) {
         b.iter(|| {
             for row in out.proj.chunks_exact(spec.proj_dim()) {
                 ring.push(row);
-                windows.iter().for_each(|&length| ring.pool(length, &mut pooled));
+                for &length in windows {
+                    ring.pool(length, &mut pooled);
+                }
             }
         });
     });
@@ -97,10 +99,14 @@ fn matcher(c: &mut Criterion) {
         let keywords = common::keywords(&bundle, count);
         group.bench_function(BenchmarkId::new("phone paths", count), |b| {
             let mut paths = PhonePaths::default();
-            keywords.iter().for_each(|k| _ = paths.add(&k.pronunciations[0].phones));
+            for keyword in &keywords {
+                paths.add(&keyword.pronunciations[0].phones);
+            }
             b.iter(|| {
                 let rows = out.phones.chunks_exact(spec.classes);
-                rows.enumerate().for_each(|(t, row)| paths.step(t as u64, row));
+                for (t, row) in rows.enumerate() {
+                    paths.step(t as u64, row);
+                }
             });
         });
         group.bench_function(BenchmarkId::new("all", count), |b| {

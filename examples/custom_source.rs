@@ -23,7 +23,7 @@ impl AudioSource for Square {
             return Ok(Chunk::End);
         }
         for (i, s) in out[..count].iter_mut().enumerate() {
-            *s = if (self.given + i) / 100 % 2 == 0 { 0.1 } else { -0.1 };
+            *s = if ((self.given + i) / 100).is_multiple_of(2) { 0.1 } else { -0.1 };
         }
         self.given += count;
         Ok(Chunk::Samples(count))
