@@ -1,4 +1,4 @@
-//! Live keyword spotting: type any word, it listens.
+#![doc = include_str!("../README.md")]
 
 pub mod audio;
 pub mod detect;

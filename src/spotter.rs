@@ -102,6 +102,56 @@ struct Slot {
     best: Option<Best>,
 }
 
+/// From scored frames to samples since stream start.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    origin: u64,
+    frame: u64,
+    position: u64,
+}
+
+impl Clock {
+    fn samples(self, frame: u64) -> u64 {
+        self.origin + frame * self.frame
+    }
+}
+
+/// Hands out a frame's completed peaks, less those that another keyword explains better.
+fn emit(
+    slots: &[Slot],
+    hits: &mut Vec<(usize, Peak)>,
+    recent: &mut VecDeque<Peak>,
+    clock: Clock,
+    on_hit: &mut impl FnMut(&Detection),
+) {
+    for &(keyword, peak) in hits.iter() {
+        let better = |other: &Peak| other.score > peak.score && other.overlaps(&peak);
+        let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
+        let open = others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p)));
+        let together = hits.iter().any(|(k, p)| *k != keyword && better(p));
+        if open || together || recent.iter().any(better) {
+            continue;
+        }
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(peak);
+        let slot = &slots[keyword];
+        on_hit(&Detection {
+            keyword: slot.id,
+            name: slot.name.clone(),
+            score: peak.score,
+            start: clock.samples(peak.start),
+            end: clock.samples(peak.end),
+            emitted: clock.position,
+        });
+    }
+    hits.clear();
+}
+
+/// Detections remembered to judge overlaps.
+const RECENT: usize = 32;
+
 /// Listens for keywords in a stream of 16 kHz mono samples.
 ///
 /// The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
@@ -120,7 +170,7 @@ pub struct Spotter {
     frame_samples: u64,
     chunk_features: usize,
     hits: Vec<(usize, Peak)>,
-    /// Detections of the last second, to judge overlaps.
+    /// The last detections, to judge overlaps.
     recent: VecDeque<Peak>,
 }
 
@@ -171,7 +221,7 @@ impl Spotter {
             position: 0,
             origin: 0,
             hits: Vec::with_capacity(16),
-            recent: VecDeque::with_capacity(64),
+            recent: VecDeque::with_capacity(RECENT),
             frame_samples,
             chunk_features,
             core,
@@ -243,8 +293,8 @@ impl Spotter {
 
     fn run_chunk(&mut self, length: usize, on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
         let threshold = self.common_threshold();
-        let (slots, hits, origin, size) = (&mut self.slots, &mut self.hits, self.origin, self.frame_samples);
-        hits.clear();
+        let clock = Clock { origin: self.origin, frame: self.frame_samples, position: self.position };
+        let (slots, hits, recent) = (&mut self.slots, &mut self.hits, &mut self.recent);
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
@@ -254,8 +304,8 @@ impl Spotter {
             if slot.best.is_none_or(|b| score.peak.score > b.score) {
                 slot.best = Some(Best {
                     score: score.peak.score,
-                    start: origin + score.peak.start * size,
-                    end: origin + score.peak.end * size,
+                    start: clock.samples(score.peak.start),
+                    end: clock.samples(score.peak.end),
                     cosine: score.cosine,
                     path: score.path,
                 });
@@ -263,44 +313,16 @@ impl Spotter {
             if let Some(peak) = slot.trigger.step(frame, score.peak, slot.threshold.unwrap_or(threshold)) {
                 hits.push((keyword, peak));
             }
+            // Judged frame by frame, so that chunks change nothing.
+            if keyword + 1 == slots.len() && !hits.is_empty() {
+                emit(slots, hits, recent, clock, on_hit);
+            }
         };
         self.core.process(&self.features[..length], &mut take)?;
         let kept = self.features.len() - length;
         self.features.copy_within(length.., 0);
         self.features.truncate(kept);
-        self.emit(on_hit);
         Ok(())
-    }
-
-    /// Hands out the collected peaks, less those that another keyword explains better.
-    fn emit(&mut self, on_hit: &mut impl FnMut(&Detection)) {
-        for i in 0..self.hits.len() {
-            let (keyword, peak) = self.hits[i];
-            let better = |other: &Peak| other.score > peak.score && other.overlaps(&peak);
-            let open = self
-                .slots
-                .iter()
-                .enumerate()
-                .any(|(k, s)| k != keyword && s.trigger.open().is_some_and(|p| better(&p)));
-            let together = self.hits.iter().any(|(k, p)| *k != keyword && better(p));
-            if open || together || self.recent.iter().any(better) {
-                continue;
-            }
-            if self.recent.len() == 32 {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(peak);
-            let slot = &self.slots[keyword];
-            on_hit(&Detection {
-                keyword: slot.id,
-                name: slot.name.clone(),
-                score: peak.score,
-                start: self.origin + peak.start * self.frame_samples,
-                end: self.origin + peak.end * self.frame_samples,
-                emitted: self.position,
-            });
-        }
-        self.hits.clear();
     }
 
     /// The stream has ended: lets the last words through the look-ahead and closes open peaks.
@@ -327,7 +349,8 @@ impl Spotter {
         for (k, slot) in self.slots.iter_mut().enumerate() {
             self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
         }
-        self.emit(&mut on_hit);
+        let clock = Clock { origin: self.origin, frame: self.frame_samples, position };
+        emit(&self.slots, &mut self.hits, &mut self.recent, clock, &mut on_hit);
         self.restart(position);
         Ok(())
     }

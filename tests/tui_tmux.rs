@@ -135,6 +135,20 @@ fn control_c_and_a_signal_leave_a_clean_terminal() {
 }
 
 #[test]
+fn it_ends_when_its_terminal_is_closed() {
+    if tmux_is_missing() {
+        return;
+    }
+    let file = recording().display().to_string();
+    let tmux = Tmux::start(&format!("--keywords hello --input '{file}'"));
+    tmux.shows("real-time factor");
+    let id = tmux.number("pid").expect("it runs").to_string();
+    tmux.call(&["kill-server"]);
+    let alive = || Command::new("kill").args(["-0", &id]).output().is_ok_and(|out| out.status.success());
+    assert!(wait_until(|| !alive()), "process {id} outlives its terminal");
+}
+
+#[test]
 fn errors_before_the_screen_are_one_line() {
     if tmux_is_missing() {
         return;

@@ -6,12 +6,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{Device, Error, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig};
+use cpal::{BufferSize, Device, Error, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig};
 
 use super::ring::{CaptureReader, CaptureWriter, Levels, capture_ring};
 use super::{AudioError, AudioSource, Chunk};
 
 const NO_MICROPHONE: &str = "no microphone found; plug one in, or use --input FILE, or `-` for standard input";
+
+/// Callback period to ask for, ms: an encoder frame. It is a part of the latency, and the jitter that a busy machine is
+/// allowed is as long. (At 20 ms cpal's thread was seen to spin on PulseAudio, at 10, 30, 40 and 60 ms not.)
+const PERIOD_MS: u32 = 30;
 
 /// Seconds of audio that the ring holds.
 const RING_SECONDS: usize = 2;
@@ -174,17 +178,8 @@ impl MicSource {
         let format = supported.sample_format();
         let config: StreamConfig = supported.into();
         let (rate, channels) = (config.sample_rate, config.channels);
-        let (writer, reader) = capture_ring(rate as usize * RING_SECONDS);
         let lost = Arc::new(AtomicBool::new(false));
         let (tell, reason) = mpsc::sync_channel(1);
-        let flag = lost.clone();
-        let on_error = move |error: Error| {
-            // An overrun inside the system or a denied priority is no reason to stop.
-            if !matches!(error.kind(), ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged) {
-                let _ = tell.try_send(error.to_string().replace('\n', " "));
-                flag.store(true, Ordering::Release);
-            }
-        };
         let build = match format {
             SampleFormat::I8 => build::<i8>,
             SampleFormat::I16 => build::<i16>,
@@ -204,7 +199,23 @@ impl MicSource {
                 )));
             }
         };
-        let stream = build(&device, config, writer, on_error).map_err(|e| explain(&what, &e))?;
+        let start = |config: StreamConfig| {
+            let (writer, reader) = capture_ring(rate as usize * RING_SECONDS);
+            let (flag, tell, levels) = (lost.clone(), tell.clone(), writer.levels());
+            let on_error = move |error: Error| match error.kind() {
+                // An overrun inside the system or a denied priority is no reason to stop.
+                ErrorKind::Xrun => levels.count_overrun(),
+                ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {}
+                _ => {
+                    let _ = tell.try_send(error.to_string().replace('\n', " "));
+                    flag.store(true, Ordering::Release);
+                }
+            };
+            build(&device, config, writer, on_error).map(|stream| (stream, reader))
+        };
+        // Sound servers hand out seconds at a time unless they are asked for less. What refuses that keeps its own size.
+        let short = StreamConfig { buffer_size: BufferSize::Fixed(rate * PERIOD_MS / 1000), ..config };
+        let (stream, reader) = start(short).or_else(|_| start(config)).map_err(|e| explain(&what, &e))?;
         stream.play().map_err(|e| explain(&what, &e))?;
         Ok(Self { name, rate, channels, format, reader, lost, reason, _stream: stream })
     }

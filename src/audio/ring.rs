@@ -29,6 +29,7 @@ pub struct Levels {
     mean_square: AtomicU32,
     clipped: AtomicU64,
     dropped: AtomicU64,
+    overruns: AtomicU64,
 }
 
 impl Default for Levels {
@@ -40,6 +41,7 @@ impl Default for Levels {
             mean_square: AtomicU32::new(0),
             clipped: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            overruns: AtomicU64::new(0),
         }
     }
 }
@@ -69,6 +71,16 @@ impl Levels {
     /// Samples lost to a full ring since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Times that the sound system itself lost samples, before they came here; it does not say how many.
+    pub fn overruns(&self) -> u64 {
+        self.overruns.load(Ordering::Relaxed)
+    }
+
+    /// Counts one of those.
+    pub fn count_overrun(&self) {
+        self.overruns.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes the level of a block.

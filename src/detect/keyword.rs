@@ -11,7 +11,9 @@ impl Embedding {
     pub fn new(mut values: Vec<f32>) -> Option<Self> {
         let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
         (norm.is_finite() && norm > 1e-6).then(|| {
-            values.iter_mut().for_each(|v| *v /= norm);
+            for v in &mut values {
+                *v /= norm;
+            }
             Self(values.into())
         })
     }

@@ -68,7 +68,7 @@ pub enum EngineError {
     #[error("cannot start a thread: {0}; close other programs")]
     Thread(#[source] std::io::Error),
     /// A bug in a thread of the engine.
-    #[error("the {0} thread stopped on a bug; please report it with the message above")]
+    #[error("the {0} thread stopped on a bug; please report it with the message that came before")]
     Panicked(&'static str),
     /// Too many commands are waiting.
     #[error("the engine is busy; try again in a moment")]

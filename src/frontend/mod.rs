@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn silence_is_finite_and_flat() {
-        let out = frames(&FrontendConfig::default(), &[0.0; 8_000]);
+        let out = frames(&FrontendConfig::default(), &vec![0.0; 8_000]);
         assert_eq!(out.len() / 40, (8_000 - 400) / 160 + 1);
         assert!(out.iter().all(|v| v.abs() < 1e-3));
     }

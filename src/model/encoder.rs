@@ -107,7 +107,9 @@ pub(crate) fn log_softmax(rows: &mut [f32], classes: usize) {
         let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = row.iter().map(|v| (v - most).exp()).sum();
         let shift = most + sum.ln();
-        row.iter_mut().for_each(|v| *v -= shift);
+        for v in row {
+            *v -= shift;
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::text::Phone;
 /// Scales a vector to unit length; a zero vector stays.
 pub(crate) fn unit(v: &mut [f32]) {
     let norm = v.iter().map(|x| x * x).sum::<f32>().max(1e-12).sqrt();
-    v.iter_mut().for_each(|x| *x /= norm);
+    for x in v {
+        *x /= norm;
+    }
 }
 
 /// Pooled projections of windows to embeddings.

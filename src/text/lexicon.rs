@@ -119,7 +119,7 @@ impl Lexicon {
             match cursor.word.as_slice().cmp(wanted) {
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => {
-                    out.push(phones.iter().filter_map(|&id| Phone::from_id(id.into())).collect())
+                    out.push(phones.iter().filter_map(|&id| Phone::from_id(id.into())).collect());
                 }
                 std::cmp::Ordering::Greater => break,
             }
@@ -152,10 +152,8 @@ mod tests {
     use super::*;
 
     fn many() -> BTreeMap<String, Vec<Vec<Phone>>> {
-        let text: String = (0..1_000)
-            .map(|i| format!("w{i:03} W AH{} N\nw{i:03}(2) T UW1 {} # remark\n", i % 3, ["S", "Z"][i % 2]))
-            .collect();
-        read_cmudict(&text).expect("ARPAbet")
+        let entry = |i: usize| format!("w{i:03} W AH{} N\nw{i:03}(2) T UW1 {} # remark\n", i % 3, ["S", "Z"][i % 2]);
+        read_cmudict(&(0..1_000).map(entry).collect::<Vec<_>>().concat()).expect("ARPAbet")
     }
 
     #[test]

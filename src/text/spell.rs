@@ -77,7 +77,9 @@ pub fn readings(text: &str) -> Vec<Vec<Token>> {
         if words.len() > 1 && out.len() <= 4 {
             out = words.iter().flat_map(|w| out.iter().map(move |o| [o.clone(), w.clone()].concat())).collect();
         } else if let Some(first) = words.first() {
-            out.iter_mut().for_each(|o| o.extend(first.iter().cloned()));
+            for reading in &mut out {
+                reading.extend(first.iter().cloned());
+            }
         }
     }
     out
@@ -101,7 +103,9 @@ fn word(typed: &str) -> Vec<Vec<Token>> {
                 out = numbers.iter().flat_map(|n| out.iter().map(move |o| [o.clone(), n.clone()].concat())).collect();
             } else {
                 let tokens = letters(&part);
-                out.iter_mut().for_each(|o| o.extend(tokens.iter().cloned()));
+                for reading in &mut out {
+                    reading.extend(tokens.iter().cloned());
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct Borders {
 
 impl Default for Borders {
     fn default() -> Self {
-        Self { lead: 0.06, trail: 0.06, join: 0.25, split: 0.4 }
+        Self { lead: 0.06, trail: 0.12, join: 0.25, split: 0.4 }
     }
 }
 

@@ -138,7 +138,7 @@ fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threa
         .iter()
         .flat_map(|k| LOGITS.iter().map(|&l| Keyword { threshold: Some(sigmoid(l)), ..k.clone() }))
         .collect();
-    let config = SpotterConfig { chunk_frames: 100, ..SpotterConfig::default() };
+    let config = SpotterConfig::default();
     each(bundle, &graded, &config, recordings, threads, |spotter, samples| {
         let ids: BTreeMap<_, _> = spotter.keywords().enumerate().map(|(i, s)| (s.id, i)).collect();
         let mut events: Vec<Events> = vec![Events::default(); keywords.len()];

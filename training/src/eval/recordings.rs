@@ -90,7 +90,7 @@ impl Recording {
 
 /// Whether a detection from second `start` to `end` is the word at `place`.
 pub fn hits(start: f32, end: f32, place: (f32, f32)) -> bool {
-    ((start + end) / 2.0 - f32::midpoint(place.0, place.1)).abs() <= TOLERANCE
+    (f32::midpoint(start, end) - f32::midpoint(place.0, place.1)).abs() <= TOLERANCE
 }
 
 /// Runs a fresh spotter over every recording on `threads` threads, and hands `work` the spotter and the samples.
@@ -136,15 +136,15 @@ mod tests {
     use super::*;
 
     fn word(text: &str, start: f32) -> Word {
-        Word { text: text.into(), start, end: start + 0.3, phones: Vec::new() }
+        Word { text: text.into(), start, end: start + 0.25, phones: Vec::new() }
     }
 
     #[test]
     fn phrases_are_found_where_their_words_follow_each_other() {
-        let words = vec![word("smart", 0.0), word("mirror", 0.4), word("mirror", 1.0), word("smart", 2.0)];
+        let words = vec![word("smart", 0.0), word("mirror", 0.5), word("mirror", 1.0), word("smart", 2.0)];
         let recording = Recording { path: PathBuf::new(), seconds: 3.0, words, text: String::new() };
-        assert_eq!(recording.places("mirror"), [(0.4, 0.7), (1.0, 1.3)]);
-        assert_eq!(recording.places("smart mirror"), [(0.0, 0.7)]);
+        assert_eq!(recording.places("mirror"), [(0.5, 0.75), (1.0, 1.25)]);
+        assert_eq!(recording.places("smart mirror"), [(0.0, 0.75)]);
         assert!(hits(0.2, 0.6, (0.4, 0.7)) && !hits(1.2, 1.8, (0.4, 0.7)));
     }
 

@@ -43,10 +43,9 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
     }
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
     let source = open(args, view)?;
-    let live = source.live();
-    let listening = Listening::load(&args.model, &wanted)?;
+    let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
     let mut spotter = Spotter::new(
-        &listening.bundle,
+        &bundle,
         SpotterConfig {
             choice: args.model.choice(),
             sensitivity: args.keywords.sensitivity,
@@ -54,15 +53,19 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
             ..SpotterConfig::default()
         },
     )?;
-    for keyword in listening.keywords {
+    for keyword in keywords {
         spotter.add(keyword);
     }
+    // Megabytes that are of no use any more; without a keyboard the enroller is not either.
+    drop(bundle);
+    let enroller = (view == View::Tui).then_some(enroller);
     let config = EngineConfig {
-        delivery: if live || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
+        // A file and a pipe can wait for a slow reader, a microphone and a picture cannot.
+        delivery: if args.input == Input::Mic || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
         limit: args.duration.map(Duration::from_secs_f64),
         ..EngineConfig::default()
     };
-    let mut engine = Engine::start(source, spotter, Some(listening.enroller), &config)?;
+    let mut engine = Engine::start(source, spotter, enroller, &config)?;
     stop_on_signals(engine.stop_handle())?;
     let outcome = match view {
         #[cfg(feature = "tui")]

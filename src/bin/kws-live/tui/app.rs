@@ -189,7 +189,6 @@ impl App {
                     line.extend(text.chars().filter(|c| !c.is_control()).take(room));
                 }
             }
-            Event::Resize => {}
             Event::Tick => {
                 self.tick();
                 // Somebody else asked for the end: a signal.
@@ -197,6 +196,8 @@ impl App {
                     return Some(Action::Quit);
                 }
             }
+            Event::Over if matches!(self.stream, Stream::Runs | Stream::Paused) => return Some(Action::Quit),
+            Event::Over | Event::Resize => {}
             Event::Hangup => return Some(Action::Quit),
         }
         None

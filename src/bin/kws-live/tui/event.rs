@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub enum Event {
     /// News from the engine.
     Engine(engine::Event),
+    /// The worker is gone; if it did not say so before, it has panicked.
+    Over,
     /// A key went down.
     Key(KeyEvent),
     /// Text was pasted.
@@ -38,7 +40,7 @@ pub struct Events {
     engine: Receiver<engine::Event>,
     due: Instant,
     over: Arc<AtomicBool>,
-    keyboard: Option<JoinHandle<()>>,
+    keyboard: JoinHandle<()>,
 }
 
 impl Events {
@@ -48,7 +50,7 @@ impl Events {
         let over = Arc::new(AtomicBool::new(false));
         let flag = over.clone();
         let keyboard = thread::Builder::new().name("kws-keys".into()).spawn(move || read_keys(&give, &flag))?;
-        Ok(Self { keys, engine, due: Instant::now(), over, keyboard: Some(keyboard) })
+        Ok(Self { keys, engine, due: Instant::now(), over, keyboard })
     }
 
     /// The next event; waits for it, at most until the next tick.
@@ -64,9 +66,9 @@ impl Events {
             recv(self.engine) -> event => if let Ok(event) = event {
                 Event::Engine(event)
             } else {
-                // The worker is gone; do not spin on its empty channel.
+                // Do not spin on an empty channel.
                 self.engine = never();
-                Event::Tick
+                Event::Over
             },
             default(self.due - now) => self.next(),
         }
@@ -76,8 +78,12 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        if let Some(keyboard) = self.keyboard.take() {
-            let _ = keyboard.join();
+        // On a terminal that was closed crossterm's poll never comes back: the thread is then left to the process's end.
+        for _ in 0..30 {
+            if self.keyboard.is_finished() {
+                return;
+            }
+            thread::sleep(PATIENCE / 10);
         }
     }
 }

@@ -7,23 +7,36 @@ mod tests;
 mod trace;
 mod view;
 
-use std::io;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use kws_live::engine::{Engine, seconds};
 
-use crate::output::{Record, print};
+use crate::output::{Record, note, print};
 use crate::quiet::Quiet;
 use app::{Action, App};
 use event::{Event, Events};
+
+/// What another thread's panic said, to be told once the screen is gone.
+static PANIC: OnceLock<String> = OnceLock::new();
 
 /// Puts the terminal back, whatever happens; ratatui's own hook does the same on a panic.
 struct Screen(ratatui::DefaultTerminal);
 
 impl Screen {
     fn open() -> io::Result<Self> {
+        // ratatui's hook puts the terminal back and calls this one, while stderr goes nowhere.
+        std::panic::set_hook(Box::new(|panic| {
+            let text = panic.to_string().replace('\n', " ");
+            if std::thread::current().name() == Some("main") {
+                let _ = writeln!(io::stdout(), "kws-live: {text}");
+            } else {
+                let _ = PANIC.set(text);
+            }
+        }));
         let terminal = ratatui::try_init()?;
         let screen = Self(terminal);
         execute!(io::stdout(), EnableBracketedPaste)?;
@@ -34,7 +47,11 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let _ = execute!(io::stdout(), DisableBracketedPaste);
-        ratatui::restore();
+        // In a panic the hook has done the rest; once more would move the cursor over its message.
+        if !std::thread::panicking() {
+            ratatui::restore();
+            let _ = std::panic::take_hook();
+        }
     }
 }
 
@@ -42,6 +59,9 @@ impl Drop for Screen {
 pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
     let mut app = App::new(engine.describe(), engine.keywords(), engine.meters().clone());
     let shown = show(engine, &mut app);
+    if let Some(text) = PANIC.get() {
+        note(&format!("kws-live: {text}"));
+    }
     let ended = engine.stop();
     // What came out between the last picture and the end.
     let rest: Vec<_> = engine.events().try_iter().collect();

@@ -113,6 +113,10 @@ fn a_keyword_is_typed_sent_and_shown() {
     assert_eq!((app.rows.len(), app.selected), (3, 2));
     app.on(Event::Engine(News::KeywordRefused { text: "x".into(), reason: "`x` is too short".into() }));
     assert!(drawn(&app, 80, 24).last().is_some_and(|l| l.contains("`x` is too short")));
+    let reason = "a long reason that says what is wrong, and then what can be done about it, to the end".into();
+    app.on(Event::Engine(News::KeywordRefused { text: "x".into(), reason }));
+    let lines = drawn(&app, 40, 24);
+    assert!(lines[22..].concat().split_whitespace().collect::<Vec<_>>().join(" ").contains("to the end"), "{lines:?}");
 }
 
 #[test]
@@ -134,6 +138,7 @@ fn pause_and_the_ways_out() {
     assert_eq!(key(&mut app, KeyCode::Char(' ')), Some(Action::Send(Command::Resume)));
     app.on(Event::Engine(News::Ended));
     assert_eq!((key(&mut app, KeyCode::Char('p')), app.stream.clone()), (None, Stream::Ended));
+    assert_eq!(app.on(Event::Over), None, "after its end a stream may go");
     key(&mut app, KeyCode::Char('?'));
     assert_eq!((key(&mut app, KeyCode::Char('q')), app.mode.clone()), (None, Mode::Watch), "any key closes the help");
     assert_eq!(key(&mut app, KeyCode::Char('q')), Some(Action::Quit));
@@ -142,6 +147,7 @@ fn pause_and_the_ways_out() {
     key(&mut app, KeyCode::Char('a'));
     assert_eq!(app.on(Event::Key(control_c)), Some(Action::Quit), "also while typing");
     assert_eq!(app.on(Event::Hangup), Some(Action::Quit));
+    assert_eq!(self::app().on(Event::Over), Some(Action::Quit), "a stream that goes without an end has failed");
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl App {
     pub fn render(&self, frame: &mut Frame<'_>) {
         let area = frame.area();
         let top = if area.height >= 7 { 3 } else { area.height.min(1) };
-        let foot = u16::from(area.height >= 3 || matches!(self.mode, Mode::Type(_)));
+        let foot = if area.height >= 3 || matches!(self.mode, Mode::Type(_)) { self.foot_height(area) } else { 0 };
         let [head, body, foot] =
             Layout::vertical([Constraint::Length(top), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
         self.head(frame, head);
@@ -204,6 +204,25 @@ impl App {
         frame.render_widget(Paragraph::new(lines), inner);
     }
 
+    /// What is said at the bottom, in its colour; a message before a failure.
+    fn notice(&self) -> Option<(&str, Color)> {
+        match (&self.message, &self.stream) {
+            (Some(message), _) => Some((&message.text, if message.error { Color::Red } else { Color::Cyan })),
+            (None, Stream::Failed(reason)) => Some((reason, Color::Red)),
+            _ => None,
+        }
+    }
+
+    /// Rows of the bottom: a long notice takes up to a third of the screen.
+    fn foot_height(&self, area: Rect) -> u16 {
+        match self.notice() {
+            Some((text, _)) if !matches!(self.mode, Mode::Type(_)) => {
+                (wrapped(text, area.width).len() as u16).clamp(1, (area.height / 3).max(1))
+            }
+            _ => 1,
+        }
+    }
+
     fn foot(&self, frame: &mut Frame<'_>, area: Rect) {
         if area.is_empty() {
             return;
@@ -223,13 +242,9 @@ impl App {
             }
             return;
         }
-        if let Some(message) = &self.message {
-            let colour = if message.error { Color::Red } else { Color::Cyan };
-            frame.render_widget(Line::from(format!(" {}", message.text)).style(colour), area);
-            return;
-        }
-        if let Stream::Failed(reason) = &self.stream {
-            frame.render_widget(Line::from(format!(" {reason}")).style(Color::Red), area);
+        if let Some((text, colour)) = self.notice() {
+            let lines: Vec<Line<'_>> = wrapped(text, area.width).into_iter().map(Line::from).collect();
+            frame.render_widget(Paragraph::new(lines).style(colour), area);
             return;
         }
         let keys = [("a", "add"), ("d", "remove"), ("↑↓", "select"), ("←→", "threshold"), ("p", "pause")];
@@ -240,6 +255,21 @@ impl App {
         }
         frame.render_widget(Line::from(spans), area);
     }
+}
+
+/// Breaks text between words, one column in from the left.
+fn wrapped(text: &str, width: u16) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if Span::from(line.as_str()).width() + 1 + Span::from(word).width() < usize::from(width) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!(" {word}")),
+        }
+    }
+    lines
 }
 
 /// Level in dB at which the meter reaches a column.

@@ -1,0 +1,83 @@
+//! The whole runtime path on the built-in model: streamed equals offline, reset equals new, gaps keep the clock.
+
+mod common;
+
+use kws_live::audio::decode_16k;
+use kws_live::enrol::Enroller;
+use kws_live::model::{BackendChoice, Bundle};
+use kws_live::spotter::{Best, Detection, Spotter, SpotterConfig};
+use kws_live::text::parse_keywords;
+use proptest::prelude::*;
+
+/// Low enough for a detection or two with any model.
+const THRESHOLD: f32 = 0.05;
+
+fn spotter(chunk_frames: usize) -> Spotter {
+    let bundle = Bundle::embedded().expect("the built-in model");
+    let config = SpotterConfig { chunk_frames, threshold: Some(THRESHOLD), ..SpotterConfig::default() };
+    let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
+    let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
+    for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {
+        spotter.add(enroller.text(&spec).expect("words of the lexicon"));
+    }
+    spotter
+}
+
+/// What a stream gives, fed in pieces of the given sizes, over and over.
+fn listen(spotter: &mut Spotter, samples: &[f32], pieces: &[usize]) -> (Vec<Detection>, Vec<Option<Best>>) {
+    let mut hits = Vec::new();
+    let mut rest = samples;
+    let mut sizes = pieces.iter().cycle();
+    while !rest.is_empty() {
+        let (head, tail) = rest.split_at((*sizes.next().expect("a cycle")).min(rest.len()));
+        spotter.process(head, |d| hits.push(d.clone())).expect("samples");
+        rest = tail;
+    }
+    spotter.flush(|d| hits.push(d.clone())).expect("the end");
+    (hits, spotter.keywords().map(|k| k.best).collect())
+}
+
+/// Equal but for rounding and for the time at which a detection comes out, which chunks move.
+fn same(a: &(Vec<Detection>, Vec<Option<Best>>), b: &(Vec<Detection>, Vec<Option<Best>>)) -> bool {
+    let near = |x: f32, y: f32| (x - y).abs() < 1e-3;
+    let hits = a.0.len() == b.0.len()
+        && a.0
+            .iter()
+            .zip(&b.0)
+            .all(|(x, y)| x.name == y.name && x.start == y.start && x.end == y.end && near(x.score, y.score));
+    hits && a.1.iter().zip(&b.1).all(|(x, y)| match (x, y) {
+        (Some(x), Some(y)) => near(x.score, y.score),
+        _ => x.is_none() && y.is_none(),
+    })
+}
+
+#[test]
+fn streamed_equals_offline_whatever_the_pieces() {
+    let samples = decode_16k(&common::recording()).expect("the fixture");
+    let mut whole = spotter(100);
+    let want = listen(&mut whole, &samples, &[samples.len()]);
+    assert!(!want.0.is_empty(), "something is heard in the fixture");
+    whole.reset();
+    assert!(same(&listen(&mut whole, &samples, &[480]), &want), "reset equals new");
+    let live = std::cell::RefCell::new(spotter(3));
+    let config = ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(pieces in prop::collection::vec(1_usize..9_000, 1..8))| {
+        let mut live = live.borrow_mut();
+        live.reset();
+        prop_assert!(same(&listen(&mut live, &samples, &pieces), &want));
+    });
+}
+
+#[test]
+fn after_a_gap_the_clock_has_gone_on() {
+    let samples = decode_16k(&common::recording()).expect("the fixture");
+    let mut spotter = spotter(3);
+    let plain = listen(&mut spotter, &samples, &[1_440]).0;
+    spotter.reset();
+    spotter.skip(160_000);
+    let late = listen(&mut spotter, &samples, &[1_440]).0;
+    assert_eq!(plain.len(), late.len());
+    for (a, b) in plain.iter().zip(&late) {
+        assert_eq!((a.start + 160_000, a.end + 160_000), (b.start, b.end));
+    }
+}
