@@ -278,8 +278,8 @@ mod tests {
             ..ScorerConfig::default()
         };
         let mut core = WindowedCore::new(tower, scorer, 2, 0.01);
-        // The window over feature frames 8 to 17, numbered from 1: hops 4 to 9, that is five of them.
-        let embedding = Embedding::new(vec![9.0, 18.0]).expect("a direction");
+        // Features count from 1: the five hops 5 to 9 begin with 11 and end with 20, and no other window has that direction.
+        let embedding = Embedding::new(vec![11.0, 20.0]).expect("a direction");
         let pronunciation = Pronunciation { phones: Vec::new(), embedding, frames: None };
         let keyword = Keyword { name: "span".into(), pronunciations: vec![pronunciation], threshold: None };
         core.set_keywords(&mut [keyword].iter());
@@ -308,7 +308,7 @@ mod tests {
             .max_by(|a, b| a.1.cosine.total_cmp(&b.1.cosine))
             .map(|(f, s)| (*f, *s))
             .expect("scores");
-        assert_eq!((frame, best.peak.start, best.peak.end), (8, 4, 9));
+        assert_eq!((frame, best.peak.start, best.peak.end), (9, 5, 10));
         assert!(best.cosine > 0.999_99);
         for hops in [vec![1; 60], vec![3; 20], vec![7, 1, 1, 30, 2, 19]] {
             core.reset();
