@@ -52,25 +52,31 @@ const RATE: usize = 16_000;
 /// Samples of a frame of the search for the loud part (30 ms).
 const FRAME: usize = 480;
 
-/// Makes keywords.
+/// Makes keywords. What only recordings or unknown words need is loaded when the first of them comes.
 pub struct Enroller {
+    bundle: Bundle,
+    choice: BackendChoice,
     pronouncer: Pronouncer,
     text: TextEncoder,
-    segments: Box<dyn SegmentEmbedder>,
+    segments: Option<Box<dyn SegmentEmbedder>>,
 }
 
 impl Enroller {
-    /// Loads the graphs, the lexicon and the grapheme-to-phoneme model of `bundle`.
+    /// Loads the text tower and the lexicon of `bundle`.
     ///
     /// # Errors
     /// If a file is missing or damaged.
     pub fn new(bundle: &Bundle, choice: BackendChoice) -> Result<Self, EnrolError> {
         let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
-        let g2p = G2p::new(bundle.g2p_graph(choice)?);
+        bundle.file("g2p.onnx")?;
+        let later = bundle.clone();
+        let g2p = G2p::on_demand(move || later.g2p_graph(choice));
         Ok(Self {
             pronouncer: Pronouncer::new(lexicon, Some(g2p)),
             text: bundle.text_encoder(choice)?,
-            segments: segment_embedder(bundle, choice)?,
+            segments: None,
+            bundle: bundle.clone(),
+            choice,
         })
     }
 
@@ -174,7 +180,11 @@ impl Enroller {
         let end = (to * FRAME).min(samples.len());
         let audio = &samples[start..(end + RATE * 3 / 10).min(samples.len())];
         let span = from * FRAME - start..end - start;
-        let found = self.segments.embed(audio, std::slice::from_ref(&span))?.pop().flatten();
+        let segments = match &mut self.segments {
+            Some(segments) => segments,
+            none => none.insert(segment_embedder(&self.bundle, self.choice)?),
+        };
+        let found = segments.embed(audio, std::slice::from_ref(&span))?.pop().flatten();
         let segment = found.ok_or_else(|| refuse("it cannot be embedded".into()))?;
         if segment.phones.as_ref().is_some_and(|p| p.len() < 2) {
             return Err(refuse("no speech is heard in it".into()));

@@ -1,9 +1,11 @@
 //! A model's files, verified.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -15,11 +17,12 @@ use super::{
 /// Files of a `stream` bundle. A `jmcl` bundle has `audio.onnx` in place of the first two.
 pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
 
-/// A verified model: manifest and files.
+/// A verified model: manifest and files. Clones share the files.
+#[derive(Clone)]
 pub struct Bundle {
     /// What it is.
     pub manifest: Manifest,
-    files: BTreeMap<String, Vec<u8>>,
+    files: Arc<BTreeMap<String, Cow<'static, [u8]>>>,
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -31,15 +34,15 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Bundle {
-    /// The model that ships inside the program.
+    /// The model that ships inside the program. Its sums are checked by a test, not at every start.
     ///
     /// # Errors
     /// As [`Bundle::load`]; a released program holds a whole one.
     pub fn embedded() -> Result<Self, ModelError> {
-        Self::from_parts(Path::new("embedded manifest.toml"), embedded::MANIFEST, |name| {
+        Self::from_parts(Path::new("embedded manifest.toml"), embedded::MANIFEST, |name, _| {
             let found = embedded::FILES.iter().find(|(n, _)| *n == name);
             found
-                .map(|(_, bytes)| bytes.to_vec())
+                .map(|(_, bytes)| Cow::Borrowed(*bytes))
                 .ok_or_else(|| ModelError::Read { path: name.into(), source: std::io::ErrorKind::NotFound.into() })
         })
     }
@@ -51,16 +54,20 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("manifest.toml");
         let text = fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        Self::from_parts(&path, &text, |name| {
+        Self::from_parts(&path, &text, |name, sum| {
             let path = dir.join(name);
-            fs::read(&path).map_err(|source| ModelError::Read { path, source })
+            let bytes = fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
+            if sha256(&bytes) != sum {
+                return Err(ModelError::Damaged { file: name.into() });
+            }
+            Ok(bytes.into())
         })
     }
 
     fn from_parts(
         path: &Path,
         manifest: &str,
-        mut read: impl FnMut(&str) -> Result<Vec<u8>, ModelError>,
+        mut read: impl FnMut(&str, &str) -> Result<Cow<'static, [u8]>, ModelError>,
     ) -> Result<Self, ModelError> {
         let manifest: Manifest = toml::from_str(manifest).map_err(|e| ModelError::Manifest {
             path: path.into(),
@@ -73,13 +80,9 @@ impl Bundle {
                 let expected = "a plain file name".into();
                 return Err(ModelError::Mismatch { field: "files".into(), got: format!("`{name}`"), expected });
             }
-            let bytes = read(name)?;
-            if sha256(&bytes) != entry.sha256 {
-                return Err(ModelError::Damaged { file: name.clone() });
-            }
-            files.insert(name.clone(), bytes);
+            files.insert(name.clone(), read(name, &entry.sha256)?);
         }
-        Ok(Self { manifest, files })
+        Ok(Self { manifest, files: Arc::new(files) })
     }
 
     /// Bytes of a file.
@@ -87,7 +90,7 @@ impl Bundle {
     /// # Errors
     /// [`ModelError::Mismatch`] if the manifest does not list it.
     pub fn file(&self, name: &str) -> Result<&[u8], ModelError> {
-        self.files.get(name).map(Vec::as_slice).ok_or_else(|| ModelError::Mismatch {
+        self.files.get(name).map(AsRef::as_ref).ok_or_else(|| ModelError::Mismatch {
             field: format!("files.{name}"),
             got: "missing".into(),
             expected: "the file's SHA-256".into(),
@@ -142,5 +145,47 @@ impl Bundle {
     /// If the backend cannot load it.
     pub fn g2p_graph(&self, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
         load_graph(self.file("g2p.onnx")?, "g2p.onnx", choice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_model_is_whole() {
+        let bundle = Bundle::embedded().expect("a manifest that fits");
+        for (name, entry) in &bundle.manifest.files {
+            assert_eq!(sha256(bundle.file(name).expect("listed")), entry.sha256, "{name}");
+        }
+        assert!(FILES.iter().all(|f| bundle.file(f).is_ok()));
+    }
+
+    #[test]
+    fn damage_and_misfits_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |manifest: &str, encoder: &[u8]| {
+            fs::write(folder.path().join("manifest.toml"), manifest).expect("room on the disk");
+            for (name, bytes) in embedded::FILES {
+                fs::write(folder.path().join(name), bytes).expect("room on the disk");
+            }
+            fs::write(folder.path().join("encoder.onnx"), encoder).expect("room on the disk");
+            Bundle::load(folder.path()).err().map(|e| e.to_string())
+        };
+        let whole = embedded::FILES[0].1;
+        assert_eq!(write(embedded::MANIFEST, whole), None);
+        let damaged = write(embedded::MANIFEST, &whole[..whole.len() - 1]).expect("cut off");
+        assert!(damaged.contains("encoder.onnx is damaged"), "{damaged}");
+        for (from, to, field) in [
+            ("opset = 17", "opset = 9", "opset"),
+            ("mels = 40", "mels = 64", "mels"),
+            ("\"AA\"", "\"XX\"", "text.phones"),
+            ("format = 1", "format = 7", "format"),
+        ] {
+            let error = write(&embedded::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");
+            assert!(error.contains(field), "{field}: {error}");
+        }
+        let missing = Bundle::load(&folder.path().join("nowhere")).err().expect("no such folder").to_string();
+        assert!(missing.contains("manifest.toml"), "{missing}");
     }
 }

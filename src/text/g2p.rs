@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{BLANK, CLASSES, Phone, TextError};
-use crate::model::{Graph, Tensor, log_softmax};
+use crate::model::{Graph, ModelError, Tensor, log_softmax};
 
 /// Output frames a letter of the network.
 pub const FRAMES_PER_LETTER: usize = 3;
@@ -28,15 +28,25 @@ pub fn letter_ids(word: &str) -> Option<Vec<i64>> {
     Some([vec![BORDER], letters, vec![BORDER]].concat())
 }
 
+/// Loads the graph.
+type Load = Box<dyn FnMut() -> Result<Box<dyn Graph>, ModelError> + Send>;
+
 /// The grapheme-to-phoneme model.
 pub struct G2p {
-    graph: Box<dyn Graph>,
+    load: Load,
+    graph: Option<Box<dyn Graph>>,
 }
 
 impl G2p {
     /// Wraps a graph `letters` `[1, L]` to `phones` `[1, 40, 3 L]` (logits, the CTC blank first).
     pub fn new(graph: Box<dyn Graph>) -> Self {
-        Self { graph }
+        let load = || unreachable!("the graph is there from the start and stays");
+        Self { load: Box::new(load), graph: Some(graph) }
+    }
+
+    /// The same with a graph that is loaded for the first word.
+    pub fn on_demand(load: impl FnMut() -> Result<Box<dyn Graph>, ModelError> + Send + 'static) -> Self {
+        Self { load: Box::new(load), graph: None }
     }
 
     /// The `most` likeliest pronunciations of a lower-case word with their probabilities, best first.
@@ -47,11 +57,15 @@ impl G2p {
         let ids = letter_ids(word).ok_or_else(|| TextError::Unsayable(word.into()))?;
         let frames = ids.len() * FRAMES_PER_LETTER;
         let letters = Tensor::i64(&[1, ids.len()], ids);
-        let outputs = self.graph.run(&[("letters", &letters)])?;
+        let graph = match &mut self.graph {
+            Some(graph) => graph,
+            none => none.insert((self.load)()?),
+        };
+        let outputs = graph.run(&[("letters", &letters)])?;
         let logits = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
         if logits.len() != frames * CLASSES {
             let expected = (frames * CLASSES).to_string();
-            return Err(crate::model::ModelError::Shape { what: "phones", got: logits.len(), expected }.into());
+            return Err(ModelError::Shape { what: "phones", got: logits.len(), expected }.into());
         }
         let mut rows = vec![0.0; logits.len()];
         for (t, row) in rows.chunks_exact_mut(CLASSES).enumerate() {

@@ -44,6 +44,8 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
     let source = open(args, view)?;
     let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
+    // Without a keyboard nothing is added later.
+    let enroller = (view == View::Tui).then_some(enroller);
     let mut spotter = Spotter::new(
         &bundle,
         SpotterConfig {
@@ -56,9 +58,8 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
     for keyword in keywords {
         spotter.add(keyword);
     }
-    // Megabytes that are of no use any more; without a keyboard the enroller is not either.
+    // Megabytes that are of no use any more.
     drop(bundle);
-    let enroller = (view == View::Tui).then_some(enroller);
     let config = EngineConfig {
         // A file and a pipe can wait for a slow reader, a microphone and a picture cannot.
         delivery: if args.input == Input::Mic || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
