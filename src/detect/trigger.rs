@@ -20,8 +20,8 @@ impl Peak {
     }
 }
 
-/// Frames after the highest score at which a detection comes out at the latest (90 ms).
-const LONGEST_WAIT: u64 = 3;
+/// Frames after the highest score at which a detection comes out at the latest (60 ms).
+const LONGEST_WAIT: u64 = 2;
 /// Frames over the threshold that make a peak.
 const FEWEST: u32 = 2;
 /// A score under this share of the threshold closes the peak.

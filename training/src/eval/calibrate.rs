@@ -1,8 +1,10 @@
-//! `kws-train calibrate`: learns on development data how the two witnesses become one score, and where a detection begins.
+//! `kws-train calibrate`: learns on development data how the two witnesses become one score, and what a score means.
 //!
-//! The score is a logistic regression over the highest frame of each recording, so that what is fitted is what is scored:
-//! `logit = f0 + f1 * cosine logit + f2 * path + f3 * ln(phones)`. Its bias is then moved so that 0.5 gives the wanted
-//! number of false alarms an hour and keyword.
+//! Samples are the highest frames of each recording and word, so that what is fitted is what is scored. A logistic
+//! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word the values of
+//! `z` that let through one and ten false alarms an hour are read off; a line through the former over `ln(phones)` and the
+//! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
+//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,20 +38,19 @@ pub struct CalibrateArgs {
     /// Words drawn from the transcripts.
     #[arg(long, default_value_t = 150)]
     pub words: usize,
-    /// False alarms an hour and keyword, on average, at the score 0.5.
-    #[arg(long, default_value_t = 1.0)]
-    pub alarms: f64,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
 }
 
-/// Cosine logit, path, ln(phones), and a constant.
-type Features = [f64; 4];
+/// Cosine logit, path, and a constant.
+type Features = [f64; 3];
 
 /// The highest frame of a keyword in a recording.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
+    /// Index of the word.
+    word: usize,
     x: Features,
     said: bool,
 }
@@ -76,19 +77,24 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
     for round in 0..2 {
         let bundle = Bundle::load(&args.model)?;
-        let samples = collect(&bundle, &words, &recordings, args.threads)?;
+        let (samples, phones) = collect(&bundle, &words, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
-        let (weights, threshold) = fit(&samples, &words, &recordings, args.alarms);
-        let fusion = [weights[3] - threshold, weights[0], weights[1], weights[2]].map(|w| w as f32);
-        log::info!("round {round}: {} samples, {said} said; fusion {fusion:?}", samples.len());
+        let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
+        let fusion = fit(&samples, &phones, hours)?;
+        log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
         store(&args.model, fusion)?;
     }
-    log::info!("score 0.5 = {} false alarms an hour and keyword on {} recordings", args.alarms, recordings.len());
     Ok(())
 }
 
-fn collect(bundle: &Bundle, words: &[String], recordings: &[Recording], threads: usize) -> Result<Vec<Sample>> {
+/// The samples, and the number of phones of every word.
+fn collect(
+    bundle: &Bundle,
+    words: &[String],
+    recordings: &[Recording],
+    threads: usize,
+) -> Result<(Vec<Sample>, Vec<usize>)> {
     let mut enroller = Enroller::new(bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
@@ -97,34 +103,62 @@ fn collect(bundle: &Bundle, words: &[String], recordings: &[Recording], threads:
     let per_file = each(bundle, &keywords, &config, recordings, threads, |spotter, samples| {
         spotter.process(samples, |_| {})?;
         spotter.flush(|_| {})?;
-        Ok(spotter.keywords().map(|s| (s.best, s.keyword.pronunciations[0].phones.len())).collect::<Vec<_>>())
+        Ok(spotter.keywords().map(|s| s.best).collect::<Vec<_>>())
     })?;
     let mut out = Vec::new();
     for (recording, bests) in recordings.iter().zip(per_file) {
-        for (word, (best, phones)) in words.iter().zip(bests) {
+        for (index, (word, best)) in words.iter().zip(bests).enumerate() {
             let places = recording.places(word);
             let Some(best) = best else { continue };
             let seconds = |s: u64| s as f32 / crate::data::RATE;
             let at_place = places.iter().any(|p| hits(seconds(best.start), seconds(best.end), *p));
             if places.is_empty() || at_place {
                 let cosine = f64::from(scorer.cos_scale * best.cosine + scorer.cos_bias);
-                out.push(Sample { x: [cosine, f64::from(best.path), (phones as f64).ln(), 1.0], said: at_place });
+                out.push(Sample { word: index, x: [cosine, f64::from(best.path), 1.0], said: at_place });
             }
         }
     }
-    Ok(out)
+    let phones = keywords.iter().map(|k| k.pronunciations[0].phones.len()).collect();
+    Ok((out, phones))
 }
 
-/// Logistic regression with equal weight on what is said and what is not, then the logit at which as many recordings an
-/// hour and word give a false alarm as wanted.
-fn fit(samples: &[Sample], words: &[String], recordings: &[Recording], alarms: f64) -> (Features, f64) {
-    let weights = regress(samples);
-    let mut wrong: Vec<f64> = samples.iter().filter(|s| !s.said).map(|s| dot(&weights, &s.x)).collect();
-    wrong.sort_by(|a, b| b.total_cmp(a));
-    let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
-    let allowed = (alarms * hours * words.len() as f64).round() as usize;
-    let threshold = wrong.get(allowed).copied().unwrap_or(0.0);
-    (weights, threshold)
+/// Fusion `[f0, f1, f2, f3]` of the scorer.
+fn fit(samples: &[Sample], phones: &[usize], hours: f64) -> Result<[f32; 4]> {
+    let [w1, w2, _] = regress(samples);
+    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); phones.len()];
+    for s in samples.iter().filter(|s| !s.said) {
+        wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
+    }
+    // (ln(phones), value at one false alarm an hour, at ten) of every word.
+    let marks: Vec<(f64, f64, f64)> = wrong
+        .iter_mut()
+        .zip(phones)
+        .filter_map(|(z, &n)| {
+            z.sort_by(|a, b| b.total_cmp(a));
+            let at = |rate: f64| z.get((rate * hours).round() as usize).copied();
+            Some(((n as f64).ln(), at(1.0)?, at(10.0)?))
+        })
+        .collect();
+    ensure!(marks.len() > 10, "too few recordings to count ten false alarms an hour");
+    let gap = median(marks.iter().map(|m| m.1 - m.2).collect()).max(1e-3);
+    let slope = theil_sen(&marks);
+    let start = median(marks.iter().map(|m| m.1 - slope * m.0).collect());
+    let scale = std::f64::consts::LN_10 / gap;
+    Ok([-start * scale, w1 * scale, w2 * scale, -slope * scale].map(|w| w as f32))
+}
+
+/// Slope of the marks' second value over their first: the median over all pairs, which outliers do not move.
+fn theil_sen(marks: &[(f64, f64, f64)]) -> f64 {
+    let mut slopes = Vec::new();
+    for (i, a) in marks.iter().enumerate() {
+        slopes.extend(marks[..i].iter().filter(|b| (a.0 - b.0).abs() > 1e-6).map(|b| (a.1 - b.1) / (a.0 - b.0)));
+    }
+    if slopes.is_empty() { 0.0 } else { median(slopes) }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn dot(a: &Features, b: &Features) -> f64 {
@@ -135,28 +169,28 @@ fn dot(a: &Features, b: &Features) -> f64 {
 fn regress(samples: &[Sample]) -> Features {
     let said = samples.iter().filter(|s| s.said).count().max(1) as f64;
     let unsaid = (samples.len() as f64 - said).max(1.0);
-    let mut free = [true; 4];
+    let mut free = [true; 3];
     loop {
-        let mut w = [0.0; 4];
+        let mut w = [0.0; 3];
         for _ in 0..50 {
-            let mut gradient = [0.0; 4];
-            let mut hessian = [[0.0; 4]; 4];
+            let mut gradient = [0.0; 3];
+            let mut hessian = [[0.0; 3]; 3];
             for s in samples {
                 let p = f64::from(sigmoid(dot(&w, &s.x) as f32));
                 let weight = if s.said { 0.5 / said } else { 0.5 / unsaid };
                 let error = p - f64::from(u8::from(s.said));
-                for i in 0..4 {
+                for i in 0..3 {
                     gradient[i] += weight * error * s.x[i];
-                    for j in 0..4 {
+                    for j in 0..3 {
                         hessian[i][j] += weight * p * (1.0 - p) * s.x[i] * s.x[j];
                     }
                 }
             }
-            for i in 0..4 {
+            for i in 0..3 {
                 gradient[i] += 1e-5 * w[i];
                 hessian[i][i] += 1e-5;
                 if !free[i] {
-                    hessian[i] = [0.0; 4];
+                    hessian[i] = [0.0; 3];
                     hessian[i][i] = 1.0;
                     gradient[i] = 0.0;
                 }
@@ -172,18 +206,18 @@ fn regress(samples: &[Sample]) -> Features {
 }
 
 /// Solves `a x = b` by Gaussian elimination; `a` is positive definite.
-fn solve(mut a: [[f64; 4]; 4], mut b: Features) -> Features {
-    for i in 0..4 {
-        for r in i + 1..4 {
+fn solve(mut a: [[f64; 3]; 3], mut b: Features) -> Features {
+    for i in 0..3 {
+        for r in i + 1..3 {
             let factor = a[r][i] / a[i][i];
-            for c in i..4 {
+            for c in i..3 {
                 a[r][c] -= factor * a[i][c];
             }
             b[r] -= factor * b[i];
         }
     }
-    for i in (0..4).rev() {
-        let known: f64 = (i + 1..4).map(|c| a[i][c] * b[c]).sum();
+    for i in (0..3).rev() {
+        let known: f64 = (i + 1..3).map(|c| a[i][c] * b[c]).sum();
         b[i] = (b[i] - known) / a[i][i];
     }
     b
@@ -211,7 +245,7 @@ mod tests {
                 let said = i % 2 == 0;
                 let noise = f64::from((i * 37) % 101) / 50.0 - 1.0;
                 let x = f64::from(u8::from(said)) * 2.0 - 1.0 + 1.5 * noise;
-                Sample { x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0, 1.0], said }
+                Sample { word: 0, x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0], said }
             })
             .collect();
         let w = regress(&samples);
@@ -220,9 +254,31 @@ mod tests {
     }
 
     #[test]
+    fn a_score_of_a_half_is_one_false_alarm_an_hour() {
+        // Twelve words, ten hours; negatives spread evenly over 0..10 plus 2 ln(phones); the said ones are far above.
+        let phones: Vec<usize> = (0..12).map(|i| 3 + i % 4).collect();
+        let mut samples = Vec::new();
+        for (word, &n) in phones.iter().enumerate() {
+            let shift = 2.0 * (n as f64).ln();
+            samples.extend((0..1_000).map(|i| Sample {
+                word,
+                x: [f64::from(i) / 100.0 + shift, -1.0, 1.0],
+                said: false,
+            }));
+            samples.extend((0..10).map(|i| Sample { word, x: [12.0 + shift + f64::from(i), -1.0, 1.0], said: true }));
+        }
+        let [f0, f1, f2, f3] = fit(&samples, &phones, 10.0).expect("enough words").map(f64::from);
+        for (word, &n) in phones.iter().enumerate() {
+            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * (n as f64).ln();
+            let over = |least: f64| samples.iter().filter(|s| s.word == word && !s.said && logit(s) > least).count();
+            assert!((8..=12).contains(&over(0.0)), "{} false alarms in ten hours at 0.5", over(0.0));
+            assert!((95..=105).contains(&over(-std::f64::consts::LN_10)));
+        }
+    }
+
+    #[test]
     fn solve_by_hand() {
-        let a = [[2.0, 1.0, 0.0, 0.0], [1.0, 3.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.5, 1.0]];
-        let x = solve(a, [3.0, 4.0, 1.5, 1.5]);
+        let x = solve([[2.0, 1.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0]], [3.0, 4.0, 4.0]);
         assert!(x.iter().all(|v| (v - 1.0).abs() < 1e-9), "{x:?}");
     }
 }
