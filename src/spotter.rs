@@ -105,15 +105,31 @@ struct Slot {
 /// From scored frames to samples since stream start.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
+    /// Sample of the stream at which the first frame after the warm-up begins.
     origin: u64,
     frame: u64,
+    warm: u64,
     position: u64,
 }
 
 impl Clock {
+    /// What lies before the origin is moved to it.
     fn samples(self, frame: u64) -> u64 {
-        self.origin + frame * self.frame
+        self.origin + frame.saturating_sub(self.warm) * self.frame
     }
+}
+
+/// Length of the warm-up, samples, before it is rounded up to scored frames.
+const WARM_UP: u64 = 8_000;
+
+/// A quiet room (white noise at -55 dBFS, always the same), `length` samples.
+fn quiet_room(length: usize) -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.003
+    };
+    (0..length).map(|_| next()).collect()
 }
 
 /// Hands out a frame's completed peaks, less those that another keyword explains better.
@@ -154,7 +170,8 @@ const RECENT: usize = 32;
 
 /// Listens for keywords in a stream of 16 kHz mono samples.
 ///
-/// The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
+/// A stream is heard as if a quiet room came before it: networks that wake up in the middle of a word, as in a clip cut
+/// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
 /// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend.
 pub struct Spotter {
     mel: LogMel,
@@ -165,8 +182,12 @@ pub struct Spotter {
     features: Vec<f32>,
     /// Samples fed since stream start.
     position: u64,
-    /// Sample at which scored frame 0 begins; moves with gaps.
+    /// Sample at which the stream begins for the core; moves with gaps.
     origin: u64,
+    /// Heard before the first sample.
+    warm_up: Arc<[f32]>,
+    /// Whether it has not been heard yet.
+    cold: bool,
     frame_samples: u64,
     chunk_features: usize,
     hits: Vec<(usize, Peak)>,
@@ -220,6 +241,8 @@ impl Spotter {
             next_id: 0,
             position: 0,
             origin: 0,
+            warm_up: quiet_room((WARM_UP.div_ceil(frame_samples) * frame_samples) as usize).into(),
+            cold: true,
             hits: Vec::with_capacity(16),
             recent: VecDeque::with_capacity(RECENT),
             frame_samples,
@@ -275,6 +298,17 @@ impl Spotter {
     /// # Errors
     /// If the backend fails; the spotter is then best reset.
     pub fn process(&mut self, samples: &[f32], mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+        if self.cold && !samples.is_empty() {
+            self.cold = false;
+            let room = self.warm_up.clone();
+            let position = self.position;
+            self.hear(&room, &mut on_hit)?;
+            self.position = position;
+        }
+        self.hear(samples, &mut on_hit)
+    }
+
+    fn hear(&mut self, samples: &[f32], on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
         let mut rest = samples;
         // One scored frame's samples at a time, so that a chunk never holds more features than it has room for.
         while !rest.is_empty() {
@@ -285,20 +319,28 @@ impl Spotter {
             self.position += head.len() as u64;
             rest = tail;
             if self.features.len() >= self.chunk_features {
-                self.run_chunk(self.chunk_features, &mut on_hit)?;
+                self.run_chunk(self.chunk_features, on_hit)?;
             }
         }
         Ok(())
     }
 
+    fn clock(&self) -> Clock {
+        let warm = self.warm_up.len() as u64 / self.frame_samples;
+        Clock { origin: self.origin, frame: self.frame_samples, warm, position: self.position }
+    }
+
     fn run_chunk(&mut self, length: usize, on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
         let threshold = self.common_threshold();
-        let clock = Clock { origin: self.origin, frame: self.frame_samples, position: self.position };
+        let clock = self.clock();
         let (slots, hits, recent) = (&mut self.slots, &mut self.hits, &mut self.recent);
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {
+            if frame < clock.warm {
+                return;
+            }
             let slot = &mut slots[keyword];
             slot.score = slot.score.max(score.peak.score);
             if slot.best.is_none_or(|b| score.peak.score > b.score) {
@@ -349,7 +391,7 @@ impl Spotter {
         for (k, slot) in self.slots.iter_mut().enumerate() {
             self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
         }
-        let clock = Clock { origin: self.origin, frame: self.frame_samples, position };
+        let clock = self.clock();
         emit(&self.slots, &mut self.hits, &mut self.recent, clock, &mut on_hit);
         self.restart(position);
         Ok(())
@@ -372,6 +414,7 @@ impl Spotter {
 
     fn restart(&mut self, origin: u64) {
         self.origin = origin;
+        self.cold = true;
         self.mel.reset();
         self.core.reset();
         self.features.clear();
