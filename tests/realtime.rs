@@ -35,7 +35,7 @@ impl Encoder for Still {
         out.phones.clear();
         out.proj.clear();
         for frame in features.chunks_exact(frame) {
-            let loud = frame.iter().sum::<f32>() / frame.len() as f32 > -8.0;
+            let loud = frame.iter().sum::<f32>() / frame.len() as f32 > -2.0;
             let sign = if loud { 1.0 } else { -1.0 };
             out.phones.extend((0..CLASSES).map(|c| if (c == 7) == loud { -0.1 } else { -5.0 }));
             out.proj.extend((0..PARTS * PART_DIM).map(|i| sign * (1.0 + (i % 7) as f32)));

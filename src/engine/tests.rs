@@ -11,7 +11,7 @@ use crate::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
 use crate::spotter::SpotterConfig;
 use crate::text::CLASSES;
 
-/// Tells loud frames from quiet ones: the projection points up in the first, sideways in the others.
+/// Tells loud frames from quiet ones, the room before the stream among them: the projection points up in the first, sideways in the others.
 struct Loudness(EncoderSpec);
 
 impl Encoder for Loudness {
@@ -25,7 +25,7 @@ impl Encoder for Loudness {
         out.phones.clear();
         out.proj.clear();
         for frame in features.chunks_exact(frame) {
-            let loud = frame.iter().sum::<f32>() / frame.len() as f32 > -8.0;
+            let loud = frame.iter().sum::<f32>() / frame.len() as f32 > -2.0;
             out.proj.extend(if loud { [1.0, 0.0] } else { [0.0, 1.0] });
             out.phones.extend([0.0; CLASSES]);
         }
