@@ -91,9 +91,10 @@ impl ScorerConfig {
         sigmoid(f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln())
     }
 
-    /// Score threshold at `sensitivity` 0 (deaf) to 1 (jumpy): four logits each way from the threshold at 0.5.
+    /// Score threshold at `sensitivity` 0 (deaf) to 1 (jumpy). A quarter is a factor of ten in false alarms: the logit of a
+    /// calibrated score is minus the logarithm of their number an hour.
     pub fn threshold_at(&self, sensitivity: f32) -> f32 {
-        sigmoid(logit(self.threshold) + (0.5 - sensitivity.clamp(0.0, 1.0)) * 8.0)
+        sigmoid(logit(self.threshold) + (0.5 - sensitivity.clamp(0.0, 1.0)) * 4.0 * std::f32::consts::LN_10)
     }
 }
 
@@ -116,8 +117,8 @@ mod tests {
     fn sensitivity_moves_the_threshold_both_ways() {
         let config = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
         assert!((config.threshold_at(0.5) - 0.5).abs() < 1e-6);
-        assert!((config.threshold_at(1.0) - sigmoid(-4.0)).abs() < 1e-6);
-        assert!((config.threshold_at(0.0) - sigmoid(4.0)).abs() < 1e-6);
+        assert!((config.threshold_at(1.0) - 1.0 / 101.0).abs() < 1e-6);
+        assert!((config.threshold_at(0.0) - 100.0 / 101.0).abs() < 1e-6);
     }
 
     #[test]
