@@ -12,6 +12,23 @@ pub(crate) fn unit(v: &mut [f32]) {
     }
 }
 
+/// Runs a graph of one input and writes its first output as unit-norm rows of `dim`.
+pub(super) fn unit_rows(
+    graph: &mut dyn Graph,
+    input: (&str, &Tensor),
+    dim: usize,
+    out: &mut [f32],
+) -> Result<(), ModelError> {
+    let outputs = graph.run(&[input])?;
+    let data = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
+    if data.len() != out.len() {
+        return Err(ModelError::Shape { what: "embedding", got: data.len(), expected: out.len().to_string() });
+    }
+    out.copy_from_slice(data);
+    out.chunks_exact_mut(dim).for_each(unit);
+    Ok(())
+}
+
 /// Pooled projections of windows to embeddings.
 pub struct WindowHead {
     graph: Box<dyn Graph>,
@@ -49,14 +66,7 @@ impl WindowHead {
             data.clear();
             data.extend_from_slice(pooled);
         }
-        let outputs = self.graph.run(&[("pooled", &self.input)])?;
-        let data = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
-        if data.len() != out.len() {
-            return Err(ModelError::Shape { what: "embedding", got: data.len(), expected: out.len().to_string() });
-        }
-        out.copy_from_slice(data);
-        out.chunks_exact_mut(self.dim).for_each(unit);
-        Ok(())
+        unit_rows(self.graph.as_mut(), ("pooled", &self.input), self.dim, out)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The audio tower of a `jmcl` model: whole segments to embeddings.
 
-use super::heads::unit;
+use super::heads::unit_rows;
 use super::{Graph, ModelError, Tensor};
 
 /// Segments in one run of the graph; more are split into these, so that a backend meets few different shapes.
@@ -60,13 +60,6 @@ impl AudioTower {
             data.clear();
             data.extend_from_slice(features);
         }
-        let outputs = self.graph.run(&[("features", &self.input)])?;
-        let data = outputs.first().and_then(Tensor::as_f32).unwrap_or_default();
-        if data.len() != out.len() {
-            return Err(ModelError::Shape { what: "embedding", got: data.len(), expected: out.len().to_string() });
-        }
-        out.copy_from_slice(data);
-        out.chunks_exact_mut(self.dim).for_each(unit);
-        Ok(())
+        unit_rows(self.graph.as_mut(), ("features", &self.input), self.dim, out)
     }
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::Result;
 use kws_live::detect::ScorerConfig;
-use kws_live::model::{Backend, BackendChoice, Bundle, TowersSection};
+use kws_live::model::{Bundle, TowersSection};
 use kws_live::text::Phone;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tch::{Tensor, no_grad};
 
 use super::graph::{Dim, GraphBuilder};
-use super::parity::{Check, difference, sampled_texts, values, verdict};
+use super::parity::{Check, backends, difference, embed_texts, sampled_texts, values, verdict};
 use super::weights::Weights;
 use super::{Parts, publish};
 use crate::fit::FitConfig;
@@ -155,12 +155,8 @@ fn check(model: &JmclModel, bundle: &Bundle, seed: u64) -> Result<Vec<Check>> {
         .collect();
     let mut checks = Vec::new();
     let mut note = |name: String, difference: f32| checks.push(Check { name, difference });
-    for backend in [Backend::Tract, Backend::Ort] {
-        if backend == Backend::Ort && std::env::var_os("ORT_DYLIB_PATH").is_none() {
-            log::warn!("ORT_DYLIB_PATH is not set: parity with ONNX Runtime was not checked");
-            continue;
-        }
-        let choice = BackendChoice { backend, ..BackendChoice::default() };
+    for choice in backends() {
+        let backend = choice.backend;
         let mut tower = bundle.audio_tower(choice)?;
         for (rows, frames, features) in &segments {
             let want = values(&no_grad(|| {
@@ -171,12 +167,7 @@ fn check(model: &JmclModel, bundle: &Bundle, seed: u64) -> Result<Vec<Check>> {
             tower.embed(features, *rows, &mut got)?;
             note(format!("{backend} audio {rows} x {frames}"), difference(&got, &want));
         }
-        let mut tower = bundle.text_encoder(choice)?;
-        let mut embedded = Vec::new();
-        for text in &texts {
-            embedded.extend(tower.embed(text)?);
-        }
-        note(format!("{backend} text"), difference(&embedded, &want_texts));
+        note(format!("{backend} text"), difference(&embed_texts(bundle, choice, &texts)?, &want_texts));
     }
     verdict(checks)
 }

@@ -21,6 +21,7 @@ use tch::Device;
 pub use graph::{Dim, GraphBuilder, OPSET};
 pub use jmcl::write as write_jmcl;
 pub use parity::{Check, TOLERANCE, check, difference};
+pub(crate) use parity::{backends, verdict};
 pub use weights::Weights;
 
 use crate::checkpoint::load;

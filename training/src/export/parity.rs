@@ -34,6 +34,27 @@ pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(Vec::<f32>::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]))?)
 }
 
+/// The backends that can be compared here: tract, and ONNX Runtime where its library is named.
+pub(crate) fn backends() -> Vec<BackendChoice> {
+    let mut all = vec![Backend::Tract];
+    if std::env::var_os("ORT_DYLIB_PATH").is_some() {
+        all.push(Backend::Ort);
+    } else {
+        log::warn!("ORT_DYLIB_PATH is not set: parity with ONNX Runtime was not checked");
+    }
+    all.into_iter().map(|backend| BackendChoice { backend, ..BackendChoice::default() }).collect()
+}
+
+/// Embeddings of texts by a bundle's text tower, one after the other.
+pub(super) fn embed_texts(bundle: &Bundle, choice: BackendChoice, texts: &[Vec<Phone>]) -> Result<Vec<f32>> {
+    let mut tower = bundle.text_encoder(choice)?;
+    let mut out = Vec::new();
+    for text in texts {
+        out.extend(tower.embed(text)?);
+    }
+    Ok(out)
+}
+
 /// Compares tch, every backend whole, and every backend streamed in random chunks.
 ///
 /// ONNX Runtime is compared where its library can be loaded; the result says which comparisons were made.
@@ -64,12 +85,8 @@ pub fn check(model: &StreamModel, bundle: &Bundle, seed: u64) -> Result<Vec<Chec
 
     let mut checks = Vec::new();
     let mut note = |name: String, difference: f32| checks.push(Check { name, difference });
-    for backend in [Backend::Tract, Backend::Ort] {
-        if backend == Backend::Ort && std::env::var_os("ORT_DYLIB_PATH").is_none() {
-            log::warn!("ORT_DYLIB_PATH is not set: parity with ONNX Runtime was not checked");
-            continue;
-        }
-        let choice = BackendChoice { backend, ..BackendChoice::default() };
+    for choice in backends() {
+        let backend = choice.backend;
         let mut encoder = bundle.encoder(choice)?;
         let mut out = EncoderOutput::default();
         encoder.encode(&features, &mut out)?;
@@ -89,12 +106,7 @@ pub fn check(model: &StreamModel, bundle: &Bundle, seed: u64) -> Result<Vec<Chec
         let mut windows = vec![0.0; want_windows.len()];
         bundle.window_head(choice)?.embed(&pooled, &mut windows)?;
         note(format!("{backend} window"), difference(&windows, &want_windows));
-        let mut tower = bundle.text_encoder(choice)?;
-        let mut embedded = Vec::new();
-        for text in &texts {
-            embedded.extend(tower.embed(text)?);
-        }
-        note(format!("{backend} text"), difference(&embedded, &want_texts));
+        note(format!("{backend} text"), difference(&embed_texts(bundle, choice, &texts)?, &want_texts));
     }
     verdict(checks)
 }
@@ -106,7 +118,7 @@ pub(super) fn sampled_texts(rng: &mut SmallRng) -> Vec<Vec<Phone>> {
 }
 
 /// The checks, if all are within the tolerance.
-pub(super) fn verdict(checks: Vec<Check>) -> Result<Vec<Check>> {
+pub(crate) fn verdict(checks: Vec<Check>) -> Result<Vec<Check>> {
     ensure!(!checks.is_empty(), "nothing was compared");
     let wrong: Vec<String> = checks
         .iter()
