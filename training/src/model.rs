@@ -8,7 +8,7 @@ use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::data::Batch;
-use crate::loss::{DwdVariant, calibration_bce, clap, dwd};
+use crate::loss::{DwdVariant, Pairing, calibration_bce, clap, dwd};
 use crate::net::{Mode, StreamConfig, StreamNet, TextConfig, TextTower};
 
 pub use jmcl::{JmclModel, JmclTerms};
@@ -133,29 +133,41 @@ impl StreamModel {
             let crops = batch.features_shape[0];
             let pool =
                 Tensor::from_slice(&batch.pool).view([crops, parts, frames, batch.windows as i64]).to_device(device);
-            let rows = Tensor::cat(&[ints(&batch.right), ints(&batch.wrong)], 0);
+            let rows = Tensor::cat(&[ints(&batch.right), ints(&batch.wrong), ints(&batch.background)], 0);
             let windows = self.net.windows(&proj, &pool, &rows);
-            let spans = batch.right.len() as i64;
+            let (spans, strangers) = (batch.right.len() as i64, (batch.wrong.len() + batch.background.len()) as i64);
             let right = windows.narrow(0, 0, spans);
-            let wrong = windows.narrow(0, spans, batch.wrong.len() as i64);
+            let wrong = windows.narrow(0, spans, strangers);
             let texts = self.text.forward(&batch.texts, device);
-            let (text_of, keys) = (ints(&batch.right_text), ints(&batch.text_keys));
+            let mut doubtful = vec![false; strangers as usize * batch.texts.len()];
+            for &(row, text) in &batch.doubtful {
+                doubtful[row as usize * batch.texts.len() + text as usize] = true;
+            }
+            let doubtful = Tensor::from_slice(&doubtful).view([strangers, -1]).to_device(device);
+            let (text_of, wrong_text, keys) = (ints(&batch.right_text), ints(&batch.wrong_text), ints(&batch.text_keys));
+            let pairing = Pairing {
+                audio: &right,
+                texts: &texts,
+                wrong: &wrong,
+                text_of: &text_of,
+                wrong_text: &wrong_text,
+                keys: &keys,
+                doubtful: &doubtful,
+            };
             if weights.clap > 0.0 {
-                let scale = self.clap_scale.clamp(0.0, 4.6).exp();
-                let term = clap(&right, &texts, &wrong, &text_of, &keys, &scale);
+                let term = clap(&pairing, &self.clap_scale.clamp(0.0, 4.6).exp());
                 terms.clap = term.double_value(&[]);
                 total += term * weights.clap;
             }
             if weights.bce > 0.0 {
-                let wrong_text = ints(&batch.wrong_text);
-                let term =
-                    calibration_bce(&right, &texts, &wrong, &text_of, &wrong_text, &keys, &self.bce_w, &self.bce_b, 3);
+                let term = calibration_bce(&pairing, &self.bce_w, &self.bce_b, 3);
                 terms.bce = term.double_value(&[]);
                 total += term * weights.bce;
             }
             if weights.dwd > 0.0 {
                 let scale = self.dwd_scale.clamp(0.0, 4.6).exp();
-                let term = dwd(&right, &text_of, &scale, weights.dwd_variant);
+                // Spellings of one word are one word here too.
+                let term = dwd(&right, &keys.index_select(0, &text_of), &scale, weights.dwd_variant);
                 terms.dwd = term.double_value(&[]);
                 total += term * weights.dwd;
             }

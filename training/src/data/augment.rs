@@ -21,8 +21,14 @@ pub struct AugmentConfig {
     pub noise: f32,
     /// Signal-to-noise ratio, lowest and highest, dB.
     pub snr_db: [f32; 2],
-    /// Share of crops that pass a telephone-like or codec-like band limit.
+    /// Share of crops with the faint hiss or hum of a room and a microphone where nobody speaks.
+    pub room_tone: f32,
+    /// Its distance below the crop's mean power, lowest and highest, dB.
+    pub room_tone_db: [f32; 2],
+    /// Share of crops that pass a codec-like band limit.
     pub band_limit: f32,
+    /// Share of crops that pass a telephone: 300-3,400 Hz, mu-law (ITU-T G.711).
+    pub telephone: f32,
     /// Level of the crop, lowest and highest, dB relative to its own.
     pub gain_db: [f32; 2],
     /// Share of crops with hard clipping.
@@ -39,7 +45,10 @@ impl Default for AugmentConfig {
             simulated_room: 0.1,
             noise: 0.6,
             snr_db: [0.0, 25.0],
+            room_tone: 0.7,
+            room_tone_db: [25.0, 60.0],
             band_limit: 0.15,
+            telephone: 0.12,
             gain_db: [-25.0, 8.0],
             clip: 0.03,
             spec_mask: 0.3,
@@ -56,7 +65,10 @@ impl AugmentConfig {
             simulated_room: 0.0,
             noise: 0.0,
             snr_db: [0.0, 0.0],
+            room_tone: 0.0,
+            room_tone_db: [0.0, 0.0],
             band_limit: 0.0,
+            telephone: 0.0,
             gain_db: [0.0, 0.0],
             clip: 0.0,
             spec_mask: 0.0,
@@ -152,7 +164,10 @@ impl<'a> Augmenter<'a> {
             self.convolve(x, &response);
         }
         if rng.random::<f32>() < self.config.noise {
-            self.add_noise(rng, x);
+            self.add_noise(rng, x, self.config.snr_db);
+        }
+        if rng.random::<f32>() < self.config.room_tone {
+            self.add_noise(rng, x, self.config.room_tone_db);
         }
         if rng.random::<f32>() < self.config.band_limit {
             let low = uniform(rng, [2_800.0, 6_000.0]);
@@ -163,6 +178,9 @@ impl<'a> Augmenter<'a> {
             if rng.random::<f32>() < 0.5 {
                 Biquad::new(uniform(rng, [100.0, 350.0]), true).run(x);
             }
+        }
+        if rng.random::<f32>() < self.config.telephone {
+            telephone(rng, x);
         }
         let peak = x.iter().fold(1e-6_f32, |m, s| m.max(s.abs()));
         let gain = uniform(rng, self.config.gain_db);
@@ -182,7 +200,7 @@ impl<'a> Augmenter<'a> {
         }
     }
 
-    fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32]) {
+    fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32], snr_db: [f32; 2]) {
         let signal = power(x);
         let mut noise = vec![0.0_f32; x.len()];
         if self.noises.is_empty() || rng.random::<f32>() < 0.15 {
@@ -209,7 +227,7 @@ impl<'a> Augmenter<'a> {
         }
         let loud = power(&noise);
         if loud > 0.0 {
-            let snr = uniform(rng, self.config.snr_db);
+            let snr = uniform(rng, snr_db);
             // A crop without speech gets its noise at the level that speech of -25 dBFS would have had.
             let reference = if signal > 0.0 { signal } else { 0.003 };
             let scale = (reference / loud / 10_f32.powf(snr / 10.0)).sqrt();
@@ -241,6 +259,23 @@ impl<'a> Augmenter<'a> {
         for s in x.iter_mut() {
             *s *= scale;
         }
+    }
+}
+
+/// Band of a telephone line and its 8-bit companding: 14 bits of range, mu = 255 (ITU-T G.711).
+fn telephone(rng: &mut SmallRng, x: &mut [f32]) {
+    let top = uniform(rng, [3_100.0, 3_700.0]);
+    for _ in 0..3 {
+        Biquad::new(top, false).run(x);
+    }
+    Biquad::new(uniform(rng, [180.0, 350.0]), true).run(x);
+    let peak = x.iter().fold(1e-6_f32, |m, s| m.max(s.abs()));
+    let loudest = uniform(rng, [0.05, 1.0]);
+    let mu = 255.0_f32;
+    for s in x.iter_mut() {
+        let level = *s / peak * loudest;
+        let code = ((1.0 + mu * level.abs()).ln() / (1.0 + mu).ln() * 127.0).round() / 127.0;
+        *s = (((1.0 + mu).powf(code) - 1.0) / mu).copysign(level) * peak / loudest;
     }
 }
 
@@ -280,14 +315,13 @@ mod tests {
         let mut cache = Cache::default();
         let tone: Vec<f32> = (0..32_000).map(|i| (i as f32 * 0.3).sin() * 0.3).collect();
         cache.add("noise/tone".into(), &tone);
-        let config = AugmentConfig { snr_db: [10.0, 10.0], ..AugmentConfig::default() };
-        let mut augmenter = Augmenter::new(config, &cache, &[]);
+        let mut augmenter = Augmenter::new(AugmentConfig::default(), &cache, &[]);
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
         let mut x = clean.clone();
         augmenter.convolve(&mut x, &[1.0]);
         assert!(x.iter().zip(&clean).all(|(a, b)| (a - b).abs() < 1e-4));
         let mut rng = SmallRng::seed_from_u64(5);
-        augmenter.add_noise(&mut rng, &mut x);
+        augmenter.add_noise(&mut rng, &mut x, [10.0, 10.0]);
         let noise: Vec<f32> = x.iter().zip(&clean).map(|(a, b)| a - b).collect();
         let snr = 10.0 * (power(&clean) / power(&noise)).log10();
         assert!((snr - 10.0).abs() < 0.2, "{snr} dB");

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentConfig, Augmenter};
-use super::crop::{Crop, Span, Utterance};
+use super::crop::{Crop, Span, Utterance, joined};
 use super::mutate::mutate;
 use super::{BatchSource, Cache, Corpus, RATE};
 
@@ -38,6 +38,10 @@ pub struct BatchConfig {
     pub themes: usize,
     /// Share of crops without speech.
     pub speechless: f32,
+    /// Share of crops that hold single words far apart, as commands are said, in place of running speech.
+    pub isolated: f32,
+    /// Windows at random places of every crop, which no text matches unless it is said just there.
+    pub background: usize,
     /// Machine transcripts below this mean log probability are left out.
     pub min_confidence: f32,
 }
@@ -54,6 +58,8 @@ impl Default for BatchConfig {
             theme: 0.4,
             themes: 12,
             speechless: 0.04,
+            isolated: 0.25,
+            background: 8,
             min_confidence: -0.5,
         }
     }
@@ -93,6 +99,10 @@ pub struct Batch {
     pub wrong: Vec<i64>,
     /// Index into `texts` of the text that a wrong window must not match.
     pub wrong_text: Vec<i64>,
+    /// Row of each background window.
+    pub background: Vec<i64>,
+    /// Pairs that are neither right nor wrong: row of `wrong` and then `background`, counted on, and text.
+    pub doubtful: Vec<(i64, i64)>,
     /// Right texts first, then mutants.
     pub texts: Vec<Vec<Phone>>,
     /// Number of right texts.
@@ -225,7 +235,9 @@ impl Batcher {
             return (crop, focus);
         }
         let until = self.config.frames as f32 * 0.03;
-        let mut at = rng.random::<f32>() * 0.6;
+        let isolated = rng.random::<f32>() < self.config.isolated;
+        let pause = |rng: &mut SmallRng| if isolated { 0.3 + rng.random::<f32>().powi(2) * 2.0 } else { 0.0 };
+        let mut at = pause(rng) + rng.random::<f32>() * 0.6;
         let mut misses = 0;
         while misses < 6 && until - at > 0.5 {
             let theme = !themes.is_empty() && rng.random::<f32>() < self.config.theme;
@@ -238,13 +250,14 @@ impl Batcher {
             };
             // Theme words come in short company, so that a crop holds several.
             let limit = if theme { until.min(at + 0.8 + rng.random::<f32>() * 2.0) } else { until };
+            let most = if isolated { 1 + usize::from(rng.random::<f32>() < 0.3) } else { usize::MAX };
             let before = crop.words.len();
-            match crop.lay(self.cache, &self.augmenter, rng, &self.utterances[u], w, at, limit) {
+            match crop.lay(self.cache, &self.augmenter, rng, &self.utterances[u], w, at..limit, most) {
                 Some(end) => {
                     let word = &self.utterances[u].words[w];
-                    let found = (before..crop.words.len()).find(|&i| theme && crop.words[i].text == word.text);
-                    focus.extend(found);
-                    at = end + rng.random::<f32>().powi(2) * 0.7;
+                    let asked = |&i: &usize| (theme || isolated) && crop.words[i].text == word.text;
+                    focus.extend((before..crop.words.len()).find(asked));
+                    at = end + pause(rng) + rng.random::<f32>().powi(2) * 0.7;
                 }
                 None => misses += 1,
             }
@@ -347,6 +360,10 @@ struct BatchBuilder<'a> {
     windows: Vec<Vec<(f32, f32)>>,
     right: Vec<(usize, usize)>,
     wrong: Vec<(usize, usize)>,
+    background: Vec<(usize, usize)>,
+    /// What is said about where a wrong or a background window lies: spelling and phones.
+    near_wrong: Vec<Vec<(String, Vec<Phone>)>>,
+    near_background: Vec<Vec<(String, Vec<Phone>)>>,
     by_phones: HashMap<Vec<Phone>, i64>,
     keys: HashMap<String, i64>,
 }
@@ -365,6 +382,9 @@ impl<'a> BatchBuilder<'a> {
             windows: Vec::new(),
             right: Vec::new(),
             wrong: Vec::new(),
+            background: Vec::new(),
+            near_wrong: Vec::new(),
+            near_background: Vec::new(),
             by_phones: HashMap::new(),
             keys: HashMap::new(),
         }
@@ -380,8 +400,7 @@ impl<'a> BatchBuilder<'a> {
         let limit = self.config.frames as f32;
         for span in spans {
             let words = &crop.words[span.words.clone()];
-            let phones: Vec<Phone> = words.iter().flat_map(|w| w.phones.iter().copied()).collect();
-            let spelling = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+            let (spelling, phones) = joined(words);
             let fresh_key = self.keys.len() as i64;
             let key = *self.keys.entry(spelling).or_insert(fresh_key);
             let fresh_text = self.batch.texts.len() as i64;
@@ -395,7 +414,10 @@ impl<'a> BatchBuilder<'a> {
             let jitter = self.config.jitter.min(0.02 + 0.2 * length);
             let mut shake = || (rng.random::<f32>() * 2.0 - 1.0) * jitter;
             let (from, to) = (start + shake(), end + shake());
-            self.push(crop_index, frames(from), frames(to), limit, text, true);
+            if let Some(window) = self.push(crop_index, frames(from), frames(to), limit) {
+                self.right.push(window);
+                self.batch.right_text.push(text);
+            }
             if rng.random::<f32>() < self.config.wrong {
                 let wrong = match rng.random_range(0..5) {
                     0 => (start, start + length * 0.5),
@@ -408,25 +430,31 @@ impl<'a> BatchBuilder<'a> {
                         (start - extra * split, end + extra * (1.0 - split))
                     }
                 };
-                self.push(crop_index, frames(wrong.0), frames(wrong.1), limit, text, false);
+                if let Some(window) = self.push(crop_index, frames(wrong.0), frames(wrong.1), limit) {
+                    self.wrong.push(window);
+                    self.batch.wrong_text.push(text);
+                    self.near_wrong.push(crop.near(wrong.0..wrong.1));
+                }
+            }
+        }
+        for _ in 0..self.config.background {
+            // As long as words and short phrases are, short ones as often as long ones.
+            let length = 0.18 * 9_f32.powf(rng.random::<f32>());
+            let start = rng.random::<f32>() * (limit * 0.03 - length).max(0.0);
+            if let Some(window) = self.push(crop_index, frames(start), frames(start + length), limit) {
+                self.background.push(window);
+                self.near_background.push(crop.near(start..start + length));
             }
         }
     }
 
-    fn push(&mut self, crop: usize, from: f32, to: f32, limit: f32, text: i64, right: bool) {
+    /// Takes a window of a crop, if enough of it lies inside.
+    fn push(&mut self, crop: usize, from: f32, to: f32, limit: f32) -> Option<(usize, usize)> {
         let (from, to) = (from.max(0.0), to.min(limit));
-        if to - from < 2.0 {
-            return;
-        }
-        let window = (crop, self.windows[crop].len());
-        self.windows[crop].push((from, to));
-        if right {
-            self.right.push(window);
-            self.batch.right_text.push(text);
-        } else {
-            self.wrong.push(window);
-            self.batch.wrong_text.push(text);
-        }
+        (to - from >= 2.0).then(|| {
+            self.windows[crop].push((from, to));
+            (crop, self.windows[crop].len() - 1)
+        })
     }
 
     fn finish(mut self, rng: &mut SmallRng) -> Batch {
@@ -445,9 +473,22 @@ impl<'a> BatchBuilder<'a> {
         let rows = |list: &[(usize, usize)]| list.iter().map(|&(c, w)| (c * most + w) as i64).collect();
         self.batch.right = rows(&self.right);
         self.batch.wrong = rows(&self.wrong);
+        self.batch.background = rows(&self.background);
         self.batch.pool = pool;
         self.batch.windows = most;
         self.batch.true_texts = self.batch.texts.len();
+        for (row, near) in self.near_wrong.iter().chain(&self.near_background).enumerate() {
+            let own = self.batch.wrong_text.get(row).map(|&t| self.batch.text_keys[t as usize]);
+            for (spelling, phones) in near {
+                let key = self.keys.get(spelling).copied();
+                let text = self.by_phones.get(phones).copied();
+                for (t, &k) in self.batch.text_keys.iter().enumerate() {
+                    if own != Some(k) && (key == Some(k) || text == Some(t as i64)) {
+                        self.batch.doubtful.push((row as i64, t as i64));
+                    }
+                }
+            }
+        }
         let mut key = self.keys.len() as i64;
         for parent in 0..self.batch.true_texts {
             for _ in 0..self.config.mutants {

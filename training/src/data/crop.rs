@@ -1,5 +1,8 @@
 //! Crops of continuous speech: stretches of several recordings laid end to end, with every word's place.
 
+use std::ops::Range;
+
+use kws_live::text::Phone;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -21,7 +24,7 @@ pub struct Utterance {
 #[derive(Debug, Clone)]
 pub struct Span {
     /// First and one past the last word in [`Crop::words`].
-    pub words: std::ops::Range<usize>,
+    pub words: Range<usize>,
 }
 
 /// Audio of fixed length with its words; times in seconds from the crop's start.
@@ -35,6 +38,12 @@ pub struct Crop {
     pub source: Vec<usize>,
 }
 
+/// Spelling and phones of consecutive words.
+pub(super) fn joined(words: &[Word]) -> (String, Vec<Phone>) {
+    let spelling = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+    (spelling, words.iter().flat_map(|w| w.phones.iter().copied()).collect())
+}
+
 /// Room kept on each side of a cut, seconds; shrinks to half the gap to the neighbouring word.
 const MARGIN: f32 = 0.2;
 
@@ -44,7 +53,8 @@ impl Crop {
         Self { audio: vec![0.0; samples], ..Self::default() }
     }
 
-    /// Lays a stretch of `utterance` from second `at` on, as much as fits before `until`, around word `focus`.
+    /// Lays a stretch of `utterance` around word `focus` into the seconds of `place`: as many words as fit, and no more
+    /// than `most`.
     ///
     /// Returns the second at which it ends, or `None` where not even one word fits.
     #[allow(clippy::too_many_arguments, reason = "one call site, and every argument is its own thing")]
@@ -55,9 +65,10 @@ impl Crop {
         rng: &mut SmallRng,
         utterance: &Utterance,
         focus: usize,
-        at: f32,
-        until: f32,
+        place: Range<f32>,
+        most: usize,
     ) -> Option<f32> {
+        let Range { start: at, end: until } = place;
         let words = &utterance.words;
         let samples = cache.samples(utterance.clip);
         let speed = augmenter.speed(rng);
@@ -77,6 +88,9 @@ impl Crop {
         }
         // Grow on both sides, at random, until the room is used up or the recording ends.
         loop {
+            if last - first + 1 >= most {
+                break;
+            }
             let left = first > 0 && after(last) - before(first - 1) <= room;
             let right = last + 1 < words.len() && after(last + 1) - before(first) <= room;
             match (left, right) {
@@ -113,6 +127,23 @@ impl Crop {
             self.source.push(source);
         }
         Some(at + count as f32 / RATE)
+    }
+
+    /// Words and short phrases of one recording whose place and `window`, in seconds, share more than 0.4 of what they
+    /// cover together: spelling and phones.
+    pub fn near(&self, window: Range<f32>) -> Vec<(String, Vec<Phone>)> {
+        let mut out = Vec::new();
+        for first in 0..self.words.len() {
+            for last in first..self.words.len().min(first + 3) {
+                let (start, end) = (self.words[first].start, self.words[last].end);
+                let shared = window.end.min(end) - window.start.max(start);
+                let covered = window.end.max(end) - window.start.min(start);
+                if self.source[first] == self.source[last] && shared > 0.4 * covered {
+                    out.push(joined(&self.words[first..=last]));
+                }
+            }
+        }
+        out
     }
 
     /// Phones of all words, in order: the CTC target.

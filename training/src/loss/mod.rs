@@ -12,7 +12,7 @@ pub use dwd::{DwdVariant, dwd};
 pub use multiview::multiview;
 pub use objective::{Objective, ObjectiveConfig, ObjectiveTerms};
 pub use stream::calibration_bce;
-pub use text::clap;
+pub use text::{Pairing, clap};
 
 use tch::{Kind, Tensor};
 

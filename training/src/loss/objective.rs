@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{DwdVariant, clap, dwd, multiview, nt_xent, siamese};
+use super::{DwdVariant, Pairing, clap, dwd, multiview, nt_xent, siamese};
 
 /// What the `jmcl` architecture is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,7 +87,13 @@ impl Objective {
             // The mean over M views of an N x N contrast.
             let none = Tensor::zeros([0, audio.size()[1]], (Kind::Float, device));
             let by_view = audio.view([words, views, -1]);
-            let view = |m| clap(&by_view.select(1, m), texts, &none, &ids, &ids, clap_scale);
+            let doubtful = Tensor::zeros([0, words], (Kind::Bool, device));
+            let view = |m| {
+                let audio = &by_view.select(1, m);
+                let (wrong, doubtful) = (&none, &doubtful);
+                let (text_of, wrong_text, keys) = (&ids, &ids, &ids);
+                clap(&Pairing { audio, texts, wrong, text_of, wrong_text, keys, doubtful }, clap_scale)
+            };
             Tensor::stack(&(0..views).map(view).collect::<Vec<_>>(), 0).mean(Kind::Float)
         };
         let aa = || dwd(audio, &word_of, dwd_scale, config.dwd_variant);
