@@ -43,7 +43,16 @@ pub struct Detection {
     pub emitted: u64,
 }
 
-/// The highest score of a keyword so far.
+/// A keyword's score in one frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trace {
+    /// Index of the keyword, in the order they were added.
+    pub keyword: usize,
+    /// The score and what it is of.
+    pub heard: Best,
+}
+
+/// A score of a keyword and the window it was reached on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Best {
     /// Score, 0 to 1.
@@ -297,18 +306,36 @@ impl Spotter {
     ///
     /// # Errors
     /// If the backend fails; the spotter is then best reset.
-    pub fn process(&mut self, samples: &[f32], mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+    pub fn process(&mut self, samples: &[f32], on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+        self.process_traced(samples, on_hit, |_| {})
+    }
+
+    /// [`Spotter::process`] that also hands out the score of every keyword in every frame, for plots and evaluation.
+    ///
+    /// # Errors
+    /// As [`Spotter::process`].
+    pub fn process_traced(
+        &mut self,
+        samples: &[f32],
+        mut on_hit: impl FnMut(&Detection),
+        mut on_score: impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
         if self.cold && !samples.is_empty() {
             self.cold = false;
             let room = self.warm_up.clone();
             let position = self.position;
-            self.hear(&room, &mut on_hit)?;
+            self.hear(&room, &mut on_hit, &mut on_score)?;
             self.position = position;
         }
-        self.hear(samples, &mut on_hit)
+        self.hear(samples, &mut on_hit, &mut on_score)
     }
 
-    fn hear(&mut self, samples: &[f32], on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
+    fn hear(
+        &mut self,
+        samples: &[f32],
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
         let mut rest = samples;
         // One scored frame's samples at a time, so that a chunk never holds more features than it has room for.
         while !rest.is_empty() {
@@ -319,7 +346,7 @@ impl Spotter {
             self.position += head.len() as u64;
             rest = tail;
             if self.features.len() >= self.chunk_features {
-                self.run_chunk(self.chunk_features, on_hit)?;
+                self.run_chunk(self.chunk_features, on_hit, on_score)?;
             }
         }
         Ok(())
@@ -330,7 +357,12 @@ impl Spotter {
         Clock { origin: self.origin, frame: self.frame_samples, warm, position: self.position }
     }
 
-    fn run_chunk(&mut self, length: usize, on_hit: &mut impl FnMut(&Detection)) -> Result<(), SpotError> {
+    fn run_chunk(
+        &mut self,
+        length: usize,
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
         let threshold = self.common_threshold();
         let clock = self.clock();
         let (slots, hits, recent) = (&mut self.slots, &mut self.hits, &mut self.recent);
@@ -343,14 +375,16 @@ impl Spotter {
             }
             let slot = &mut slots[keyword];
             slot.score = slot.score.max(score.peak.score);
-            if slot.best.is_none_or(|b| score.peak.score > b.score) {
-                slot.best = Some(Best {
-                    score: score.peak.score,
-                    start: clock.samples(score.peak.start),
-                    end: clock.samples(score.peak.end),
-                    cosine: score.cosine,
-                    path: score.path,
-                });
+            let heard = Best {
+                score: score.peak.score,
+                start: clock.samples(score.peak.start),
+                end: clock.samples(score.peak.end),
+                cosine: score.cosine,
+                path: score.path,
+            };
+            on_score(&Trace { keyword, heard });
+            if slot.best.is_none_or(|b| heard.score > b.score) {
+                slot.best = Some(heard);
             }
             if let Some(peak) = slot.trigger.step(frame, score.peak, slot.threshold.unwrap_or(threshold)) {
                 hits.push((keyword, peak));
@@ -371,20 +405,32 @@ impl Spotter {
     ///
     /// # Errors
     /// If the backend fails.
-    pub fn flush(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+    pub fn flush(&mut self, on_hit: impl FnMut(&Detection)) -> Result<(), SpotError> {
+        self.flush_traced(on_hit, |_| {})
+    }
+
+    /// [`Spotter::flush`] that also hands out scores, as [`Spotter::process_traced`] does.
+    ///
+    /// # Errors
+    /// As [`Spotter::flush`].
+    pub fn flush_traced(
+        &mut self,
+        mut on_hit: impl FnMut(&Detection),
+        mut on_score: impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
         let position = self.position;
         let quiet = [0.0; 160];
         let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + 2;
         let mut left = (frames * self.frame_samples) as usize;
         while left > 0 {
             let piece = left.min(quiet.len());
-            self.process(&quiet[..piece], &mut on_hit)?;
+            self.process_traced(&quiet[..piece], &mut on_hit, &mut on_score)?;
             left -= piece;
         }
         let unit = self.core.stride() * self.core.mels();
         let whole = self.features.len() / unit * unit;
         if whole > 0 {
-            self.run_chunk(whole, &mut on_hit)?;
+            self.run_chunk(whole, &mut on_hit, &mut on_score)?;
         }
         self.position = position;
         let frame = u64::MAX / 2;

@@ -1,5 +1,6 @@
 //! `kws-train fit`: the training loop, with checkpoints that a run can be resumed from to the bit.
 
+mod init;
 mod metrics;
 mod run;
 
@@ -125,7 +126,7 @@ pub struct FitArgs {
     /// Folder of the run: checkpoints, metrics.csv, config.toml.
     #[arg(long)]
     pub out: PathBuf,
-    /// Start from these weights (a checkpoint of another run).
+    /// Start from these weights: a checkpoint of another run, or the folder of a `stream` bundle.
     #[arg(long)]
     pub init: Option<PathBuf>,
     /// Stop after this step, as if interrupted.
@@ -199,7 +200,11 @@ fn fit_stream(
         let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
         Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)
     };
-    let batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
+    let mut batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
+    if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir() && !args.out.join(CHECKPOINT).exists()) {
+        init::from_bundle(bundle, &model, &batchers[0].batch(0)?)?;
+        log::info!("weights from the bundle {}", bundle.display());
+    }
     let (utterances, themes) = batchers[0].sizes();
     log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
     let trainee = run::StreamTrainee { model, loss: &config.loss, bf16: config.bf16, warm: args.init.is_some() };

@@ -1,7 +1,7 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::eval::{calibrate, keywords, words};
+use kws_train::eval::{calibrate, keywords, phrases, report, terms, wake, windows, words};
 use kws_train::{align, data::prepare, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
@@ -40,6 +40,16 @@ enum Eval {
     Words(words::WordsArgs),
     /// The runtime spotter over recordings: EER, accuracy, misses at false alarms an hour.
     Keywords(keywords::KeywordsArgs),
+    /// Phrases of one to four words against easy and hard texts, LibriPhrase-style.
+    Phrases(phrases::PhrasesArgs),
+    /// Spoken term detection: term-weighted values.
+    Terms(terms::TermsArgs),
+    /// Words as wake words: misses at few false alarms an hour, by kind of speaker, in noise and rooms.
+    Wake(wake::WakeArgs),
+    /// The paper's fixed windows over running speech, and the live scorer beside them.
+    Windows(windows::WindowsArgs),
+    /// All of it, as one report.
+    Report(report::ReportArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -55,5 +65,10 @@ fn main() -> anyhow::Result<()> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Eval(Eval::Words(args)) => words::run(&args),
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),
+        Command::Eval(Eval::Phrases(args)) => phrases::run(&args),
+        Command::Eval(Eval::Terms(args)) => terms::run(&args),
+        Command::Eval(Eval::Wake(args)) => wake::run(&args),
+        Command::Eval(Eval::Windows(args)) => windows::run(&args),
+        Command::Eval(Eval::Report(args)) => report::run(&args),
     }
 }

@@ -157,11 +157,11 @@ impl<'a> Augmenter<'a> {
         let draw = rng.random::<f32>();
         if draw < self.config.measured_room && !self.rooms.is_empty() {
             let clip = self.rooms[rng.random_range(0..self.rooms.len())];
-            let response = direct_path_first(self.cache.samples(clip));
-            self.convolve(x, &response);
+            let response: Vec<f32> = self.cache.samples(clip).iter().map(|s| f32::from(*s) / 32_768.0).collect();
+            convolve(&mut self.planner, x, direct_path_first(&response));
         } else if draw < self.config.measured_room + self.config.simulated_room {
             let response = simulated_room(rng);
-            self.convolve(x, &response);
+            convolve(&mut self.planner, x, &response);
         }
         if rng.random::<f32>() < self.config.noise {
             self.add_noise(rng, x, self.config.snr_db);
@@ -201,7 +201,6 @@ impl<'a> Augmenter<'a> {
     }
 
     fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32], snr_db: [f32; 2]) {
-        let signal = power(x);
         let mut noise = vec![0.0_f32; x.len()];
         if self.noises.is_empty() || rng.random::<f32>() < 0.15 {
             // Coloured noise: white through a leaky integrator.
@@ -225,40 +224,43 @@ impl<'a> Augmenter<'a> {
                 }
             }
         }
-        let loud = power(&noise);
-        if loud > 0.0 {
-            let snr = uniform(rng, snr_db);
-            // A crop without speech gets its noise at the level that speech of -25 dBFS would have had.
-            let reference = if signal > 0.0 { signal } else { 0.003 };
-            let scale = (reference / loud / 10_f32.powf(snr / 10.0)).sqrt();
-            x.iter_mut().zip(&noise).for_each(|(s, n)| *s += scale * n);
-        }
+        mix(x, &noise, uniform(rng, snr_db));
     }
+}
 
-    /// Convolves in place and keeps the power.
-    fn convolve(&mut self, x: &mut [f32], response: &[f32]) {
-        let n = (x.len() + response.len()).next_power_of_two();
-        let (forward, inverse) = (self.planner.plan_fft_forward(n), self.planner.plan_fft_inverse(n));
-        let transform = |signal: &[f32]| -> Vec<Complex<f32>> {
-            let mut time = vec![0.0; n];
-            time[..signal.len()].copy_from_slice(signal);
-            let mut out = forward.make_output_vec();
-            // Lengths are the plan's own.
-            let _ = forward.process(&mut time, &mut out);
-            out
-        };
-        let mut product = transform(x);
-        for (a, b) in product.iter_mut().zip(transform(response)) {
-            *a *= b;
-        }
+/// Convolves in place and keeps the power.
+pub(crate) fn convolve(planner: &mut RealFftPlanner<f32>, x: &mut [f32], response: &[f32]) {
+    let n = (x.len() + response.len()).next_power_of_two();
+    let (forward, inverse) = (planner.plan_fft_forward(n), planner.plan_fft_inverse(n));
+    let transform = |signal: &[f32]| -> Vec<Complex<f32>> {
         let mut time = vec![0.0; n];
-        let _ = inverse.process(&mut product, &mut time);
-        let before = power(x);
-        x.copy_from_slice(&time[..x.len()]);
-        let scale = (before / power(x).max(1e-20)).sqrt();
-        for s in x.iter_mut() {
-            *s *= scale;
-        }
+        time[..signal.len()].copy_from_slice(signal);
+        let mut out = forward.make_output_vec();
+        // Lengths are the plan's own.
+        let _ = forward.process(&mut time, &mut out);
+        out
+    };
+    let mut product = transform(x);
+    for (a, b) in product.iter_mut().zip(transform(response)) {
+        *a *= b;
+    }
+    let mut time = vec![0.0; n];
+    let _ = inverse.process(&mut product, &mut time);
+    let before = power(x);
+    x.copy_from_slice(&time[..x.len()]);
+    let scale = (before / power(x).max(1e-20)).sqrt();
+    for s in x.iter_mut() {
+        *s *= scale;
+    }
+}
+
+/// Adds `noise` at `snr` dB below the signal's mean power; a signal without power counts as speech of -25 dBFS.
+pub(crate) fn mix(x: &mut [f32], noise: &[f32], snr: f32) {
+    let (signal, loud) = (power(x), power(noise));
+    if loud > 0.0 {
+        let reference = if signal > 0.0 { signal } else { 0.003 };
+        let scale = (reference / loud / 10_f32.powf(snr / 10.0)).sqrt();
+        x.iter_mut().zip(noise).for_each(|(s, n)| *s += scale * n);
     }
 }
 
@@ -280,9 +282,9 @@ fn telephone(rng: &mut SmallRng, x: &mut [f32]) {
 }
 
 /// A measured response from its strongest sample on (word times stay true), at most one second.
-fn direct_path_first(samples: &[i16]) -> Vec<f32> {
-    let peak = (0..samples.len()).max_by_key(|&i| samples[i].unsigned_abs()).unwrap_or(0);
-    samples[peak..].iter().take(RATE as usize).map(|s| f32::from(*s) / 32_768.0).collect()
+pub(crate) fn direct_path_first(samples: &[f32]) -> &[f32] {
+    let peak = (0..samples.len()).max_by(|&a, &b| samples[a].abs().total_cmp(&samples[b].abs())).unwrap_or(0);
+    &samples[peak..samples.len().min(peak + RATE as usize)]
 }
 
 /// A direct path and an exponentially decaying noise tail: RT60 0.15 to 0.9 s, -3 to -18 dB.
@@ -318,7 +320,7 @@ mod tests {
         let mut augmenter = Augmenter::new(AugmentConfig::default(), &cache, &[]);
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
         let mut x = clean.clone();
-        augmenter.convolve(&mut x, &[1.0]);
+        convolve(&mut augmenter.planner, &mut x, &[1.0]);
         assert!(x.iter().zip(&clean).all(|(a, b)| (a - b).abs() < 1e-4));
         let mut rng = SmallRng::seed_from_u64(5);
         augmenter.add_noise(&mut rng, &mut x, [10.0, 10.0]);

@@ -14,6 +14,7 @@ pub(crate) mod testing;
 mod words;
 
 pub use augment::{AugmentConfig, Augmenter};
+pub(crate) use augment::{convolve, direct_path_first, mix};
 pub use batch::{Batch, BatchConfig, Batcher, Shape};
 pub use cache::{Cache, Clip, RATE};
 pub use crop::{Crop, Span, Utterance};

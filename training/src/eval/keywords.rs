@@ -52,41 +52,50 @@ const RATES: [f64; 4] = [0.5, 1.0, 2.0, 10.0];
 
 /// What one keyword scored.
 #[derive(Debug, Clone, Serialize)]
-struct Row {
-    keyword: String,
+pub struct Row {
+    /// Its text.
+    pub keyword: String,
     /// Places where it is said.
-    places: usize,
+    pub places: usize,
     /// Recordings that hold the word.
-    with: usize,
+    pub with: usize,
     /// Recordings that do not.
-    without: usize,
+    pub without: usize,
     /// Equal error rate of the highest score of a recording.
-    eer: f64,
+    pub eer: f64,
     /// Found at the model's own threshold.
-    found: usize,
+    pub found: usize,
     /// False alarms at the model's own threshold.
-    alarms: usize,
+    pub alarms: usize,
     /// False alarms an hour at the model's own threshold.
-    alarms_per_hour: f64,
+    pub alarms_per_hour: f64,
     /// Miss rate at each of the reported rates.
-    miss_at: BTreeMap<String, f64>,
+    pub miss_at: BTreeMap<String, f64>,
 }
 
 /// The report.
 #[derive(Debug, Serialize)]
-struct Report {
-    command: String,
-    recordings: usize,
-    hours: f64,
-    rows: Vec<Row>,
-    /// Means over keywords with a place.
-    mean_eer: f64,
-    mean_miss_at: BTreeMap<String, f64>,
+pub struct Report {
+    /// How it was made.
+    pub command: String,
+    /// Recordings.
+    pub recordings: usize,
+    /// Audio, hours.
+    pub hours: f64,
+    /// Every keyword.
+    pub rows: Vec<Row>,
+    /// Mean over keywords with a place.
+    pub mean_eer: f64,
+    /// Mean over keywords with a place, at each of the reported rates.
+    pub mean_miss_at: BTreeMap<String, f64>,
     /// Of recordings that are one keyword and nothing else, those whose keyword scores highest.
-    accuracy: Option<f64>,
-    accuracy_clips: usize,
-    latency_ms_median: Option<f64>,
-    latency_ms_p90: Option<f64>,
+    pub accuracy: Option<f64>,
+    /// Such recordings.
+    pub accuracy_clips: usize,
+    /// Emission behind the labelled end of the word.
+    pub latency_ms_median: Option<f64>,
+    /// Its 90th percentile.
+    pub latency_ms_p90: Option<f64>,
 }
 
 /// Events at every threshold: start, end and emission, seconds.
@@ -105,6 +114,15 @@ struct Heard {
 /// # Errors
 /// If a keyword, a file or the model cannot be used.
 pub fn run(args: &KeywordsArgs) -> Result<()> {
+    print(&measure(args)?);
+    Ok(())
+}
+
+/// Measures, and writes the files where a folder is given.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(args: &KeywordsArgs) -> Result<Report> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
     let specs = parse_keywords(&args.keywords)?;
@@ -113,7 +131,6 @@ pub fn run(args: &KeywordsArgs) -> Result<()> {
     let names: Vec<String> = specs.iter().map(|s| s.name.to_lowercase()).collect();
     let heard = listen(&bundle, &keywords, &recordings, args.threads)?;
     let report = report(&names, &recordings, &heard);
-    print(&report);
     if let Some(out) = &args.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
         fs::write(out.join("keywords.json"), serde_json::to_string_pretty(&report)?)?;
@@ -129,7 +146,7 @@ pub fn run(args: &KeywordsArgs) -> Result<()> {
         };
         plots::histogram(&out.join("scores.svg"), &of(true), &of(false))?;
     }
-    Ok(())
+    Ok(report)
 }
 
 /// One pass: every keyword listens at every threshold at once, so that hysteresis and refractory time act as they would live.

@@ -1,9 +1,16 @@
 //! `kws-train eval`: what a model is worth, in figures and pictures.
 
 pub mod calibrate;
+mod candidates;
+mod disturb;
 pub mod keywords;
+pub mod phrases;
 pub mod plots;
 pub mod recordings;
+pub mod report;
 pub mod stats;
+pub mod terms;
 mod tsne;
+pub mod wake;
+pub mod windows;
 pub mod words;

@@ -11,6 +11,7 @@ use kws_live::model::Bundle;
 use kws_live::spotter::{Spotter, SpotterConfig};
 use sha2::{Digest, Sha256};
 
+use super::disturb::Disturbed;
 use crate::data::{Corpus, Word};
 
 /// Seconds between the middle of a detection and that of the word at which it still counts as found (NIST STD 2006).
@@ -28,7 +29,7 @@ pub enum Half {
 }
 
 /// A recording and what is said in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Recording {
     /// Audio file.
     pub path: PathBuf,
@@ -38,6 +39,18 @@ pub struct Recording {
     pub words: Vec<Word>,
     /// Transcript in lower case, words parted by single spaces.
     pub text: String,
+    /// Folder of its corpus.
+    pub corpus: String,
+    /// Who speaks: unique over corpora, the file's name where unknown.
+    pub speaker: String,
+    /// `f` or `m` where known.
+    pub gender: Option<String>,
+    /// Years, decade or `adult` where known.
+    pub age: Option<String>,
+    /// Accent where known.
+    pub accent: Option<String>,
+    /// What is done to its sound before it is heard.
+    pub disturbed: Option<Disturbed>,
 }
 
 /// Lower-case words without punctuation, parted by single spaces.
@@ -61,7 +74,8 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
     let mut out = Vec::new();
     for manifest in manifests {
         let folder = if manifest.is_dir() { manifest.as_path() } else { manifest.parent().unwrap_or(Path::new(".")) };
-        for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == split) {
+        let corpus = Corpus::read(folder)?;
+        for entry in corpus.entries.iter().filter(|e| e.split == split) {
             let known = entry.source.is_empty() || entry.source == "human";
             let speaker = if entry.speaker.is_empty() { &entry.file } else { &entry.speaker };
             let words = entry.words()?;
@@ -69,7 +83,18 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
             if !known || words.is_empty() && !text.is_empty() || half != Half::All && half_of(speaker) != half {
                 continue;
             }
-            out.push(Recording { path: folder.join(&entry.file), seconds: entry.seconds, words, text });
+            out.push(Recording {
+                path: folder.join(&entry.file),
+                seconds: entry.seconds,
+                words,
+                text,
+                corpus: corpus.name.clone(),
+                speaker: speaker.clone(),
+                gender: entry.gender.clone(),
+                age: entry.age.clone(),
+                accent: entry.accent.clone(),
+                disturbed: None,
+            });
         }
     }
     ensure!(!out.is_empty(), "no usable recording of the split `{split}` in {} manifests", manifests.len());
@@ -77,6 +102,15 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
 }
 
 impl Recording {
+    /// Its sound, 16 kHz, with the disturbance asked for.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn samples(&self) -> Result<Vec<f32>> {
+        let samples = decode_16k(&self.path)?;
+        Ok(self.disturbed.as_ref().map_or_else(|| samples.clone(), |d| d.apply(&self.path, &samples)))
+    }
+
     /// Start and end, seconds, of every place where the words of `phrase` (lower case) are said.
     pub fn places(&self, phrase: &str) -> Vec<(f32, f32)> {
         let wanted: Vec<&str> = phrase.split(' ').collect();
@@ -117,7 +151,7 @@ pub fn each<T: Send>(
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(recording) = recordings.get(i) else { return Ok(()) };
-            let samples = decode_16k(&recording.path)?;
+            let samples = recording.samples()?;
             spotter.reset();
             let result = work(&mut spotter, &samples).with_context(|| recording.path.display().to_string())?;
             results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(result);
@@ -142,7 +176,7 @@ mod tests {
     #[test]
     fn phrases_are_found_where_their_words_follow_each_other() {
         let words = vec![word("smart", 0.0), word("mirror", 0.5), word("mirror", 1.0), word("smart", 2.0)];
-        let recording = Recording { path: PathBuf::new(), seconds: 3.0, words, text: String::new() };
+        let recording = Recording { words, ..Recording::default() };
         assert_eq!(recording.places("mirror"), [(0.5, 0.75), (1.0, 1.25)]);
         assert_eq!(recording.places("smart mirror"), [(0.0, 0.75)]);
         assert!(hits(0.2, 0.6, (0.4, 0.7)) && !hits(1.2, 1.8, (0.4, 0.7)));

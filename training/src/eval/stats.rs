@@ -73,6 +73,43 @@ pub fn miss_at(points: &[(f64, f64)], fa_per_hour: f64) -> f64 {
     points.iter().filter(|(fa, _)| *fa <= fa_per_hour).map(|(_, miss)| *miss).fold(1.0, f64::min)
 }
 
+/// Wilson's 95 % interval of a share of `hits` in `trials`, both 0 to 1; all of it without trials.
+pub fn wilson(hits: usize, trials: usize) -> (f64, f64) {
+    if trials == 0 {
+        return (0.0, 1.0);
+    }
+    let (n, z) = (trials as f64, 1.96_f64);
+    let p = hits as f64 / n;
+    let middle = p + z * z / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    let whole = 1.0 + z * z / n;
+    (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
+}
+
+/// Area under the ROC curve: the chance that a positive scores higher than a negative, ties counting half.
+pub fn auc(positives: &[f32], negatives: &[f32]) -> f64 {
+    let mut sorted = negatives.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let wins: f64 = positives
+        .iter()
+        .map(|p| {
+            let below = sorted.partition_point(|n| n < p);
+            let not_above = sorted.partition_point(|n| n <= p);
+            f64::midpoint(below as f64, not_above as f64)
+        })
+        .sum();
+    wins / (positives.len() as f64 * negatives.len() as f64)
+}
+
+/// Share of positives above the threshold that lets through at most the share `fpr` of the negatives.
+pub fn tpr_at(positives: &[f32], negatives: &[f32], fpr: f64) -> f64 {
+    let mut sorted = negatives.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let allowed = (fpr * sorted.len() as f64).floor() as usize;
+    let least = sorted.get(allowed).copied().unwrap_or(f32::NEG_INFINITY);
+    positives.iter().filter(|p| **p > least).count() as f64 / positives.len().max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +128,25 @@ mod tests {
         // No information: one score for all.
         near(eer(&[0.5, 0.5], &[0.5, 0.5, 0.5]), 0.5);
         assert!(eer(&[], &[0.1]).is_nan());
+    }
+
+    #[test]
+    fn roc_figures_by_hand() {
+        // Of four pairs three are right and one is a tie.
+        near(auc(&[0.9, 0.5], &[0.5, 0.1]), 3.5 / 4.0);
+        // One of four negatives may pass: the threshold lies at the second, 0.6.
+        near(tpr_at(&[0.9, 0.7, 0.6, 0.2], &[0.8, 0.6, 0.1, 0.0], 0.25), 0.5);
+        near(tpr_at(&[0.9, 0.7], &[0.8, 0.1], 0.0), 0.5);
+    }
+
+    #[test]
+    fn wilson_by_hand() {
+        // 5 of 10: symmetric around one half; 0 of 10: from 0 to z^2 / (n + z^2).
+        let (low, high) = wilson(5, 10);
+        near(low + high, 1.0);
+        assert!((low - 0.2366).abs() < 1e-3, "{low}");
+        assert!((wilson(0, 10).1 - 3.8416 / 13.8416).abs() < 1e-9);
+        assert_eq!(wilson(0, 0), (0.0, 1.0));
     }
 
     #[test]

@@ -64,40 +64,46 @@ struct Type {
 
 /// Average precision with what it rests on.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Figure {
+pub struct Figure {
     /// Per cent.
-    ap: f64,
-    pairs: usize,
-    positives: usize,
+    pub ap: f64,
+    /// Pairs.
+    pub pairs: usize,
+    /// Pairs of one word.
+    pub positives: usize,
 }
 
 /// A view's figures; IV and OOV pairs are of two known and of two unknown words.
 #[derive(Debug, Serialize)]
-struct View {
-    all: Figure,
-    iv: Figure,
-    oov: Figure,
+pub struct View {
+    /// All pairs.
+    pub all: Figure,
+    /// Known words.
+    pub iv: Figure,
+    /// Unknown words.
+    pub oov: Figure,
 }
 
 /// The report.
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct Report {
     command: String,
     model: String,
     kind: String,
     corpus: String,
-    segments: usize,
+    /// Word segments.
+    pub segments: usize,
     types: usize,
     types_iv: usize,
     speakers: usize,
     min_seconds: f32,
     max_seconds: f32,
     /// Every pair of segments.
-    acoustic: View,
+    pub acoustic: View,
     /// Only pairs of two speakers.
-    acoustic_different_speakers: View,
+    pub acoustic_different_speakers: View,
     /// Every segment with every word's text (its most frequent pronunciation).
-    cross: View,
+    pub cross: View,
 }
 
 /// Runs the command.
@@ -105,6 +111,15 @@ struct Report {
 /// # Errors
 /// If data or model cannot be used, or the report cannot be written.
 pub fn run(args: &WordsArgs) -> Result<()> {
+    print(&measure(args)?);
+    Ok(())
+}
+
+/// Measures, and writes words.json and the plots.
+///
+/// # Errors
+/// As [`run`].
+pub fn measure(args: &WordsArgs) -> Result<Report> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
     let known = known_words(&args.data, &args.corpus)?;
     let (said, types, speakers) = embed(args, &bundle, &known)?;
@@ -141,8 +156,7 @@ pub fn run(args: &WordsArgs) -> Result<()> {
         plots::histogram(&args.out.join(name), &of(true), &of(false))?;
     }
     draw_map(&args.out.join("tsne.svg"), &said, &types)?;
-    print(&report);
-    Ok(())
+    Ok(report)
 }
 
 fn print(report: &Report) {
@@ -168,7 +182,7 @@ fn print(report: &Report) {
 }
 
 /// Words of every train split below `data`, from transcripts and alignments.
-fn known_words(data: &Path, scored: &str) -> Result<HashSet<String>> {
+pub(super) fn known_words(data: &Path, scored: &str) -> Result<HashSet<String>> {
     let mut known = HashSet::new();
     for folder in corpus_folders(data, &[])?.iter().filter(|f| !f.ends_with(scored)) {
         for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == "train") {

@@ -1,6 +1,7 @@
 //! `kws-train export`: a trained model to a bundle, with proof of parity.
 
 mod graph;
+mod half;
 mod jmcl;
 mod parity;
 mod stream;
@@ -41,6 +42,9 @@ pub struct ExportArgs {
     /// The model's name.
     #[arg(long, default_value = "default")]
     pub name: String,
+    /// Keep the weights in single precision: files twice as long.
+    #[arg(long)]
+    pub single: bool,
 }
 
 /// Runs the command.
@@ -62,7 +66,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             (write_jmcl(&model, &config, &args.out, &args.name, step)?, step)
         }
     };
-    for check in checks {
+    let halved = if args.single { Vec::new() } else { halve_bundle(&args.out, config.seed)? };
+    for check in checks.into_iter().chain(halved) {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
     log::info!("{} at step {step} -> {}", checkpoint.display(), args.out.display());
@@ -163,6 +168,29 @@ fn publish(
     fs::create_dir_all(out)?;
     write_files(out, &files, &manifest)?;
     fs::remove_dir_all(&partial)?;
+    Ok(checks)
+}
+
+/// Gives every graph of a bundle half-precision weights, after proof that each computes the same from them.
+///
+/// # Errors
+/// If a file cannot be read, proven or written; then nothing is replaced.
+pub fn halve_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
+    let path = folder.join("manifest.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut manifest: Manifest = toml::from_str(&text)?;
+    let mut files = BTreeMap::new();
+    let mut checks = Vec::new();
+    for (name, entry) in manifest.files.iter_mut().filter(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "onnx")) {
+        let bytes = fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
+        let halved = half::halve(&bytes, name)?;
+        if halved != bytes {
+            checks.extend(half::prove(&bytes, &halved, name, seed)?);
+            entry.sha256 = sha256(&halved);
+            files.insert(name.clone(), halved);
+        }
+    }
+    write_files(folder, &files, &manifest)?;
     Ok(checks)
 }
 

@@ -12,7 +12,7 @@ use crate::checkpoint::{load, save};
 use crate::data::{Batch, BatchSource, Loader, WordBatch};
 use crate::loss::{Objective, ObjectiveConfig};
 use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
-use crate::net::Mode;
+use crate::net::{Mode, Norm};
 use crate::optim::AdamW;
 
 /// A model with its objective.
@@ -50,7 +50,7 @@ impl Trainee for StreamTrainee<'_> {
 
     fn loss(&self, batch: &Batch, step: u64) -> Result<(Tensor, Vec<f64>)> {
         let ctc_only = step < self.loss.ctc_only_steps && !self.warm;
-        let (loss, t) = self.model.loss(batch, self.loss, ctc_only, Mode { train: true, bf16: self.bf16 })?;
+        let (loss, t) = self.model.loss(batch, self.loss, ctc_only, Mode { norm: Norm::Batch, bf16: self.bf16 })?;
         Ok((loss, vec![t.total, t.ctc, t.clap, t.bce, t.dwd, t.top1]))
     }
 
@@ -93,7 +93,7 @@ fn start(trainee: &impl Trainee, optimizer: &mut AdamW, checkpoint: &Path, init:
         log::info!("resuming {} at step {first}", checkpoint.display());
         return Ok(first);
     }
-    if let Some(init) = init {
+    if let Some(init) = init.filter(|i| !i.is_dir()) {
         load(init, trainee.vars(), None)?;
         log::info!("weights from {}", init.display());
     }

@@ -3,18 +3,30 @@
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
 
+/// Statistics of batch normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The batch's, which also move the running ones.
+    Batch,
+    /// The running ones.
+    Running,
+    /// The layers are idle (their weights were folded into the convolutions): each takes the batch's statistics for its own
+    /// in such a way that the network goes on computing what it did.
+    Adopt,
+}
+
 /// How a forward pass computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode {
-    /// Batch statistics instead of running ones.
-    pub train: bool,
+    /// Whose statistics the batch norms use.
+    pub norm: Norm,
     /// Convolutions in bfloat16; norms, heads and losses stay in single precision.
     pub bf16: bool,
 }
 
 impl Mode {
     /// Running statistics, single precision: what is exported.
-    pub const EVAL: Self = Self { train: false, bf16: false };
+    pub const EVAL: Self = Self { norm: Norm::Running, bf16: false };
 
     /// The tensor in the precision of the convolutions.
     pub fn cast(self, x: &Tensor) -> Tensor {
@@ -58,16 +70,35 @@ impl BatchNorm {
     }
 
     /// Normalises `x`, `[batch, channels, time]`.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    pub fn forward(&self, x: &Tensor, norm: Norm) -> Tensor {
+        if norm == Norm::Adopt {
+            self.adopt(x);
+        }
         x.batch_norm(
             Some(&self.weight),
             Some(&self.bias),
             Some(&self.mean),
             Some(&self.var),
-            train,
+            norm == Norm::Batch,
             0.05,
             Self::EPS,
             false,
         )
+    }
+
+    /// Takes the statistics of `x`; gain and bias undo them, so that with them `x` comes out as it goes in, plus the bias.
+    fn adopt(&self, x: &Tensor) {
+        tch::no_grad(|| {
+            let x = x.to_kind(Kind::Float);
+            let over = [0_i64, 2];
+            let mean = x.mean_dim(Some(over.as_slice()), false, Kind::Float);
+            let var = x.var_dim(Some(over.as_slice()), false, false);
+            let [mut weight, mut bias, mut running_mean, mut running_var] =
+                [&self.weight, &self.bias, &self.mean, &self.var].map(Tensor::shallow_clone);
+            weight.copy_(&(&var + Self::EPS).sqrt());
+            bias += &mean;
+            running_mean.copy_(&mean);
+            running_var.copy_(&var);
+        });
     }
 }

@@ -85,9 +85,9 @@ impl Block {
         let n = x.size()[2];
         let padded = x.constant_pad_nd([context, 0]);
         let y = padded.conv1d(&mode.cast(&self.down), None::<&Tensor>, 1, 0, self.dilation, 1);
-        let y = self.norm1.forward(&y, mode.train).relu_();
+        let y = self.norm1.forward(&y, mode.norm).relu_();
         let y = y.conv1d(&mode.cast(&self.up), None::<&Tensor>, 1, 0, 1, 1);
-        let y = self.norm2.forward(&y, mode.train);
+        let y = self.norm2.forward(&y, mode.norm);
         (y + padded.narrow(2, context - self.ahead, n)).relu_()
     }
 }
@@ -137,7 +137,7 @@ impl StreamNet {
     pub fn forward(&self, features: &Tensor, mode: Mode) -> (Tensor, Tensor) {
         let x = mode.cast(&features.constant_pad_nd([StreamConfig::STEM - StreamConfig::STRIDE, 0]));
         let x = x.conv1d(&mode.cast(&self.stem), None::<&Tensor>, StreamConfig::STRIDE, 0, 1, 1);
-        let mut x = self.stem_norm.forward(&x, mode.train).relu_();
+        let mut x = self.stem_norm.forward(&x, mode.norm).relu_();
         for block in &self.blocks {
             x = block.forward(&x, mode);
         }

@@ -1,0 +1,153 @@
+//! Every place where a keyword may have been heard, with its score: one pass, to be judged at any threshold.
+//!
+//! The scores are the runtime spotter's own. A candidate is the highest frame of a stretch; no two of a keyword lie closer
+//! than the shortest refractory time, so that for any threshold the candidates over it are the detections that a trigger at
+//! that threshold would give (without what other keywords explain better).
+
+use anyhow::Result;
+use kws_live::detect::Keyword;
+use kws_live::model::Bundle;
+use kws_live::spotter::{SpotterConfig, Trace};
+use kws_live::text::Phone;
+
+use super::recordings::{Recording, each, hits};
+use crate::data::RATE;
+
+/// Scores below this are of no interest.
+const FLOOR: f32 = 1e-4;
+/// Seconds between the middles of two candidates of one keyword, at least.
+const APART: f32 = 0.6;
+
+/// A stretch that may be the keyword; seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// Score, 0 to 1.
+    pub score: f32,
+    /// Start of the window.
+    pub start: f32,
+    /// Its end.
+    pub end: f32,
+}
+
+/// Candidates of every keyword in one recording.
+pub type Found = Vec<Vec<Candidate>>;
+
+/// Runs the spotter over recordings; one entry a recording, in order.
+///
+/// # Errors
+/// The first failure of a file or of the model.
+pub fn candidates(
+    bundle: &Bundle,
+    keywords: &[Keyword],
+    recordings: &[Recording],
+    threads: usize,
+) -> Result<Vec<Found>> {
+    let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), ..SpotterConfig::default() };
+    each(bundle, keywords, &config, recordings, threads, |spotter, samples| {
+        let mut frames: Found = vec![Vec::new(); keywords.len()];
+        let mut note = |trace: &Trace| {
+            if trace.heard.score >= FLOOR {
+                let seconds = |s: u64| s as f32 / RATE;
+                let (start, end) = (seconds(trace.heard.start), seconds(trace.heard.end));
+                frames[trace.keyword].push(Candidate { score: trace.heard.score, start, end });
+            }
+        };
+        spotter.process_traced(samples, |_| {}, &mut note)?;
+        spotter.flush_traced(|_| {}, &mut note)?;
+        Ok(frames.into_iter().map(highest).collect())
+    })
+}
+
+/// The highest frames, none closer than [`APART`] to a higher one.
+fn highest(mut frames: Vec<Candidate>) -> Vec<Candidate> {
+    frames.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let middle = |c: &Candidate| f32::midpoint(c.start, c.end);
+    let mut out: Vec<Candidate> = Vec::new();
+    for frame in frames {
+        if out.iter().all(|c| (middle(c) - middle(&frame)).abs() >= APART) {
+            out.push(frame);
+        }
+    }
+    out
+}
+
+/// A keyword over many recordings.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    /// Of every place where it is said: the recording and the score of the candidate there, or minus infinity.
+    pub places: Vec<(usize, f32)>,
+    /// Scores of the candidates elsewhere.
+    pub alarms: Vec<f32>,
+}
+
+/// Sorts the candidates of keyword number `index` into places and false alarms; each is used once.
+///
+/// A candidate where the very phones of the keyword are said inside something else (`general` in `generally`) is neither.
+pub fn judge(index: usize, keyword: &Keyword, recordings: &[Recording], found: &[Found]) -> Judged {
+    let phrase = keyword.name.to_lowercase();
+    let mut out = Judged::default();
+    for (number, (recording, found)) in recordings.iter().zip(found).enumerate() {
+        let mut places: Vec<((f32, f32), f32)> =
+            recording.places(&phrase).into_iter().map(|p| (p, f32::NEG_INFINITY)).collect();
+        // From the highest score down, as they are sorted.
+        for candidate in &found[index] {
+            let open = |place: &&mut ((f32, f32), f32)| {
+                place.1 == f32::NEG_INFINITY && hits(candidate.start, candidate.end, place.0)
+            };
+            match places.iter_mut().find(open) {
+                Some(place) => place.1 = candidate.score,
+                None if says(recording, candidate, keyword) => {}
+                None => out.alarms.push(candidate.score),
+            }
+        }
+        out.places.extend(places.into_iter().map(|(_, score)| (number, score)));
+    }
+    out
+}
+
+/// Whether the words around a candidate hold the phones of one of the keyword's pronunciations in a row.
+fn says(recording: &Recording, candidate: &Candidate, keyword: &Keyword) -> bool {
+    let near = recording.words.iter().filter(|w| w.end > candidate.start && w.start < candidate.end);
+    let phones: Vec<Phone> = near.flat_map(|w| w.phones.iter().copied()).collect();
+    keyword.pronunciations.iter().any(|p| !p.phones.is_empty() && phones.windows(p.phones.len()).any(|w| w == p.phones))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Word;
+    use kws_live::detect::{Embedding, Pronunciation};
+    use kws_live::text::parse_phones;
+
+    fn candidate(score: f32, start: f32) -> Candidate {
+        Candidate { score, start, end: start + 0.4 }
+    }
+
+    #[test]
+    fn only_the_highest_of_near_frames_stays() {
+        let frames = vec![candidate(0.2, 0.0), candidate(0.9, 0.1), candidate(0.5, 0.65), candidate(0.4, 0.75)];
+        assert_eq!(highest(frames), [candidate(0.9, 0.1), candidate(0.4, 0.75)]);
+    }
+
+    #[test]
+    fn a_place_takes_one_candidate_and_the_rest_are_false_alarms() {
+        let phones = |text: &str| parse_phones(text).expect("ARPAbet");
+        let word = |text: &str, said: &str, start: f32| Word {
+            text: text.into(),
+            start,
+            end: start + 0.4,
+            phones: phones(said),
+        };
+        let words =
+            vec![word("stop", "S T AA P", 1.0), word("stopped", "S T AA P T", 4.0), word("stop", "S T AA P", 7.0)];
+        let recording = Recording { words, ..Recording::default() };
+        let embedding = Embedding::new(vec![1.0]).expect("a direction");
+        let pronunciations = vec![Pronunciation { phones: phones("S T AA P"), embedding, frames: None }];
+        let keyword = Keyword { name: "Stop".into(), pronunciations, threshold: None };
+        // At a place, beside it, inside another word, nowhere.
+        let found = vec![vec![candidate(0.9, 1.1), candidate(0.8, 0.6), candidate(0.7, 4.0), candidate(0.3, 3.0)]];
+        let judged = judge(0, &keyword, &[recording], &[found]);
+        assert_eq!(judged.places, [(0, 0.9), (0, f32::NEG_INFINITY)]);
+        assert_eq!(judged.alarms, [0.8, 0.3]);
+    }
+}

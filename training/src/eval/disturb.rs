@@ -1,0 +1,102 @@
+//! Noise and rooms for evaluation: the same recording always gets the same ones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use kws_live::audio::decode_16k;
+use realfft::RealFftPlanner;
+use sha2::{Digest, Sha256};
+
+use crate::data::{Corpus, convolve, direct_path_first, mix};
+
+/// Sounds of the development sets to disturb recordings with.
+#[derive(Debug, Clone)]
+pub struct Disturbed {
+    noises: Arc<Vec<Vec<f32>>>,
+    rooms: Arc<Vec<Vec<f32>>>,
+    /// Signal-to-noise ratio, dB.
+    snr_db: Option<f32>,
+}
+
+/// Decodes a split of a corpus.
+fn decode(folder: &Path, split: &str) -> Result<Arc<Vec<Vec<f32>>>> {
+    let corpus = Corpus::read(folder)?;
+    let of = corpus.entries.iter().filter(|e| e.split == split);
+    let sounds = of.map(|e| Ok(decode_16k(&corpus.folder.join(&e.file))?)).collect::<Result<Vec<_>>>()?;
+    ensure!(!sounds.is_empty(), "{} has nothing in the split `{split}`", folder.display());
+    Ok(Arc::new(sounds))
+}
+
+impl Disturbed {
+    /// Noise of `data/noise` at a signal-to-noise ratio.
+    ///
+    /// # Errors
+    /// If the sounds cannot be read.
+    pub fn noise(data: &Path, split: &str, snr_db: f32) -> Result<Self> {
+        Ok(Self { noises: decode(&data.join("noise"), split)?, rooms: Arc::default(), snr_db: Some(snr_db) })
+    }
+
+    /// The same noises at another ratio.
+    #[must_use]
+    pub fn at(&self, snr_db: f32) -> Self {
+        Self { snr_db: Some(snr_db), ..self.clone() }
+    }
+
+    /// A measured room of `data/rooms`.
+    ///
+    /// # Errors
+    /// If the responses cannot be read.
+    pub fn room(data: &Path, split: &str) -> Result<Self> {
+        Ok(Self { noises: Arc::default(), rooms: decode(&data.join("rooms"), split)?, snr_db: None })
+    }
+
+    /// The recording as it is heard; which sound is drawn depends on its path alone.
+    pub fn apply(&self, path: &Path, samples: &[f32]) -> Vec<f32> {
+        let mut out = samples.to_vec();
+        let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+        let draw = |i: usize| usize::from(digest[i]) << 16 | usize::from(digest[i + 1]) << 8 | usize::from(digest[i + 2]);
+        if !self.rooms.is_empty() {
+            let room = &self.rooms[draw(0) % self.rooms.len()];
+            convolve(&mut RealFftPlanner::new(), &mut out, direct_path_first(room));
+        }
+        if let (Some(snr), false) = (self.snr_db, self.noises.is_empty()) {
+            let noise = &self.noises[draw(3) % self.noises.len()];
+            let start = draw(6) % noise.len().max(1);
+            let noise: Vec<f32> = noise.iter().copied().cycle().skip(start).take(out.len()).collect();
+            mix(&mut out, &noise, snr);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_comes_at_its_ratio_and_is_the_same_every_time() {
+        let tone: Vec<f32> = (0..4_000).map(|i| (i as f32 * 0.7).sin()).collect();
+        let noisy = Disturbed { noises: Arc::new(vec![tone]), rooms: Arc::default(), snr_db: Some(0.0) }.at(10.0);
+        let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
+        let heard = noisy.apply(Path::new("a.wav"), &clean);
+        assert_eq!(heard, noisy.apply(Path::new("a.wav"), &clean));
+        let power = |x: &mut dyn Iterator<Item = f32>| x.map(|s| s * s).sum::<f32>();
+        let added = power(&mut heard.iter().zip(&clean).map(|(a, b)| a - b));
+        let snr = 10.0 * (power(&mut clean.iter().copied()) / added).log10();
+        assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+    }
+
+    #[test]
+    fn a_room_smears_and_keeps_the_level() {
+        let mut response = vec![0.0; 800];
+        (response[100], response[500]) = (1.0, 0.5);
+        let room = Disturbed { noises: Arc::default(), rooms: Arc::new(vec![response]), snr_db: None };
+        let mut click = vec![0.0; 1_600];
+        click[200] = 1.0;
+        let heard = room.apply(Path::new("a.wav"), &click);
+        // The direct path comes at once, the echo 400 samples later.
+        assert!((heard[600] / heard[200] - 0.5).abs() < 1e-3, "{} {}", heard[200], heard[600]);
+        assert!((heard.iter().map(|s| s * s).sum::<f32>() - 1.0).abs() < 1e-3);
+    }
+}

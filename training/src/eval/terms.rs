@@ -1,0 +1,184 @@
+//! `kws-train eval terms`: spoken term detection, term-weighted value (NIST STD 2006, EVIDENCE.md "Metrics").
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use kws_live::detect::Keyword;
+use kws_live::enrol::Enroller;
+use kws_live::model::{BackendChoice, Bundle};
+use kws_live::text::KeywordSpec;
+use serde::Serialize;
+
+use super::candidates::{Judged, candidates, judge};
+use super::recordings::{Half, read};
+
+/// Spoken term detection over a keyword list.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TermsArgs {
+    /// Manifest folders or files.
+    #[arg(default_value = "../shared/data/librispeech-dev")]
+    pub manifests: Vec<PathBuf>,
+    /// Keyword list: an identifier, a tab and the words, a line each.
+    #[arg(long, default_value = "../shared/data/std/librispeech_dev_keywords.txt")]
+    pub list: PathBuf,
+    /// Model bundle; the one inside the program if left out.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Split to search.
+    #[arg(long, default_value = "dev")]
+    pub split: String,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
+}
+
+/// Price of a false alarm against a miss (NIST STD 2006).
+const BETA: f64 = 999.9;
+
+/// Term-weighted values of one list.
+#[derive(Debug, Clone, Serialize)]
+pub struct Terms {
+    /// Keywords that are said.
+    pub keywords: usize,
+    /// Places where they are said.
+    pub places: usize,
+    /// Audio searched, hours.
+    pub hours: f64,
+    /// At the best threshold for all.
+    pub mtwv: f64,
+    /// That threshold.
+    pub best_threshold: f64,
+    /// At the model's own threshold.
+    pub atwv: f64,
+    /// At the best threshold of each keyword: what calibration could win.
+    pub otwv: f64,
+}
+
+/// Both lists.
+#[derive(Debug, Serialize)]
+pub struct TermsReport {
+    /// One-word keywords.
+    pub one_word: Terms,
+    /// Phrases.
+    pub phrases: Option<Terms>,
+}
+
+/// Term-weighted value of a keyword at a threshold: `1 - (P_miss + beta P_fa)`, `P_fa = N_fa / (seconds - N_true)`.
+fn value(judged: &Judged, threshold: f32, seconds: f64) -> f64 {
+    let places = judged.places.len() as f64;
+    let missed = judged.places.iter().filter(|p| p.1 < threshold).count() as f64;
+    let alarms = judged.alarms.iter().filter(|s| **s >= threshold).count() as f64;
+    1.0 - missed / places - BETA * alarms / (seconds - places)
+}
+
+fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
+    let seconds = hours * 3600.0;
+    let said: Vec<&Judged> = judged.iter().filter(|j| !j.places.is_empty()).collect();
+    let mean = |threshold: f32| said.iter().map(|j| value(j, threshold, seconds)).sum::<f64>() / said.len() as f64;
+    // Thresholds at equal steps of the logit.
+    let grid = (-80..=80).map(|i| kws_live::detect::sigmoid(i as f32 * 0.1));
+    let (mut mtwv, mut best_threshold) = (f64::NEG_INFINITY, 0.0);
+    for threshold in grid {
+        let value = mean(threshold);
+        if value > mtwv {
+            (mtwv, best_threshold) = (value, f64::from(threshold));
+        }
+    }
+    let best_of = |j: &Judged| {
+        // A keyword's best threshold lets in just down to one of its places; never to detect is worth 0.
+        j.places.iter().map(|p| value(j, p.1, seconds)).fold(0.0, f64::max)
+    };
+    Terms {
+        keywords: said.len(),
+        places: said.iter().map(|j| j.places.len()).sum(),
+        hours,
+        mtwv,
+        best_threshold,
+        atwv: mean(own),
+        otwv: said.iter().map(|j| best_of(j)).sum::<f64>() / said.len() as f64,
+    }
+}
+
+/// Measures.
+///
+/// # Errors
+/// If list, recordings or model cannot be used.
+pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
+    let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
+    let text = fs::read_to_string(&args.list).with_context(|| format!("cannot read {}", args.list.display()))?;
+    let words: Vec<String> =
+        text.lines().filter_map(|l| Some(l.split_once('\t')?.1.trim().to_lowercase())).filter(|w| !w.is_empty()).collect();
+    ensure!(!words.is_empty(), "{} has no keyword: write an identifier, a tab and the words", args.list.display());
+    let recordings = read(&args.manifests, &args.split, Half::All)?;
+    let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
+    let (words, keywords): (Vec<String>, Vec<Keyword>) = words
+        .into_iter()
+        .filter_map(|word| match enroller.text(&KeywordSpec::new(&word)) {
+            Ok(keyword) => Some((word, keyword)),
+            Err(error) => {
+                log::warn!("left out: {error}");
+                None
+            }
+        })
+        .unzip();
+    let found = candidates(&bundle, &keywords, &recordings, args.threads)?;
+    let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
+    let judged = |phrases: bool| -> Vec<Judged> {
+        let of = words.iter().enumerate().filter(|(_, w)| w.contains(' ') == phrases);
+        of.map(|(k, _)| judge(k, &keywords[k], &recordings, &found)).collect()
+    };
+    let own = bundle.manifest.scorer.threshold;
+    let phrases = judged(true);
+    Ok(TermsReport {
+        one_word: terms(&judged(false), own, hours),
+        phrases: phrases.iter().any(|j| !j.places.is_empty()).then(|| terms(&phrases, own, hours)),
+    })
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`measure`].
+pub fn run(args: &TermsArgs) -> Result<()> {
+    let report = measure(args)?;
+    for (name, t) in [("one word", Some(&report.one_word)), ("phrases", report.phrases.as_ref())] {
+        let Some(t) = t else { continue };
+        log::info!(
+            "{name}: {} keywords at {} places in {:.2} h: MTWV {:.3} (at {:.3}), ATWV {:.3}, OTWV {:.3}",
+            t.keywords,
+            t.places,
+            t.hours,
+            t.mtwv,
+            t.best_threshold,
+            t.atwv,
+            t.otwv
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn term_weighted_values_by_hand() {
+        // 1,000.9 s less 1 place: one false alarm costs 1.
+        let easy = Judged { places: vec![(0, 0.9)], alarms: vec![0.3] };
+        let hard = Judged { places: vec![(0, 0.2)], alarms: vec![0.6] };
+        let unsaid = Judged { places: vec![], alarms: vec![0.99] };
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-6, "{got}, by hand {want}");
+        let seconds = 1_000.9;
+        near(value(&easy, 0.5, seconds), 1.0);
+        near(value(&hard, 0.5, seconds), -1.0);
+        near(value(&hard, 0.1, seconds), 0.0);
+        let t = terms(&[easy, hard, unsaid], 0.5, seconds / 3600.0);
+        assert_eq!((t.keywords, t.places), (2, 2));
+        // Above 0.6: the first found, the second missed.
+        near(t.mtwv, 0.5);
+        near(t.atwv, 0.0);
+        // The second's best is not to detect at all.
+        near(t.otwv, 0.5);
+    }
+}

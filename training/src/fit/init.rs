@@ -1,0 +1,140 @@
+//! Weights out of a shipped bundle, so that training goes on where only the bundle has survived.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use half::f16;
+use prost::Message;
+use tch::{Tensor, no_grad};
+use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use crate::data::Batch;
+use crate::model::{StreamModel, Variables};
+use crate::net::{Mode, Norm};
+
+/// Shape and values.
+type Constant = (Vec<i64>, Vec<f32>);
+
+/// Every constant of an ONNX file by name, half or single precision; indices are left out.
+fn constants(path: &Path) -> Result<BTreeMap<String, Constant>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let model = ModelProto::decode(bytes.as_slice()).with_context(|| format!("{} is no ONNX file", path.display()))?;
+    let mut out = BTreeMap::new();
+    for tensor in model.graph.unwrap_or_default().initializer {
+        let values = match tensor.data_type {
+            t if t == DataType::Float as i32 => {
+                tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            t if t == DataType::Float16 as i32 => {
+                tensor.raw_data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
+            _ => continue,
+        };
+        let name = tensor.name.strip_suffix(".half").map_or(tensor.name.clone(), str::to_owned);
+        out.insert(name, (tensor.dims, values));
+    }
+    Ok(out)
+}
+
+/// Sets the weights of `model` to a bundle's. Its convolutions hold the batch norms that they were trained with; those take
+/// new statistics from `batch`, and the network computes what the bundle does.
+///
+/// What is not in a bundle (the scales of the losses) keeps its first value.
+///
+/// # Errors
+/// If the folder holds no `stream` bundle of the model's sizes.
+pub fn from_bundle(folder: &Path, model: &StreamModel, batch: &Batch) -> Result<()> {
+    let mut found = BTreeMap::new();
+    for file in ["encoder.onnx", "window.onnx", "text.onnx"] {
+        found.extend(constants(&folder.join(file))?);
+    }
+    no_grad(|| -> Result<()> {
+        for (name, mut variable) in model.vars().variables() {
+            let size = variable.size();
+            let count = variable.numel();
+            // A folded batch norm is its convolution's bias.
+            let saved = match name.rsplit_once('.') {
+                Some((norm, "bias")) if norm.ends_with("bn") || norm.contains(".bn") => folded_bias(norm),
+                Some((norm, _)) if norm.ends_with("bn") || norm.contains(".bn") => continue,
+                _ if name.starts_with("loss.") => continue,
+                _ => name.clone(),
+            };
+            let Some((dims, values)) = found.get(&saved) else {
+                bail!("{} has no `{saved}`: it is of another architecture", folder.display())
+            };
+            ensure!(
+                values.len() == count,
+                "`{saved}` is {dims:?} in {}, not {size:?}: give the run the sizes of the bundle",
+                folder.display()
+            );
+            // Matrices are stored as MatMul takes them, transposed.
+            let tensor = Tensor::from_slice(values).view(dims.as_slice());
+            let transposed = ["window.weight", "text.out.weight"].contains(&name.as_str());
+            variable.copy_(&if transposed { tensor.tr() } else { tensor });
+        }
+        let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(model.vars.device());
+        let _ = model.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false });
+        Ok(())
+    })
+}
+
+/// `block0.bn1` belongs to `block0.down`, `bn2` to `up`, `stem.bn` to `stem.conv`.
+fn folded_bias(norm: &str) -> String {
+    let conv = norm.replace(".bn1", ".down").replace(".bn2", ".up").replace("stem.bn", "stem.conv");
+    format!("{conv}.bias")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
+    use crate::export;
+    use crate::fit::FitConfig;
+    use crate::net::{StreamConfig, TextConfig};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_bundle_gives_back_what_was_exported() {
+        let stream = StreamConfig {
+            width: 24,
+            bottleneck: 12,
+            dilations: vec![1, 2],
+            lookahead_blocks: 1,
+            part_dim: 8,
+            dim: 16,
+            ..StreamConfig::default()
+        };
+        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        let config = FitConfig { stream: stream.clone(), text: text.clone(), ..FitConfig::default() };
+        let trained = StreamModel::new(Device::Cpu, &stream, &text);
+        let (cache, corpus) = tiny_corpus();
+        let shape = Shape { stride: 3, delay: stream.delay(), parts: 4 };
+        let small = BatchConfig { crops: 4, ..BatchConfig::default() };
+        let mut batcher =
+            Batcher::new(cache, &[corpus], small, AugmentConfig::none(), config.frontend.clone(), shape, 1).expect("words");
+        let batch = batcher.batch(0).expect("a batch");
+        let features = Tensor::from_slice(&batch.features).view(batch.features_shape);
+        // Running statistics other than the first ones, as training leaves them.
+        for _ in 0..20 {
+            let _ = no_grad(|| trained.net.forward(&features, Mode { norm: Norm::Batch, bf16: false }));
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
+        let fresh = StreamModel::new(Device::Cpu, &stream, &text);
+        from_bundle(folder.path(), &fresh, &batch).expect("the same sizes");
+        let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);
+        let worst = (run(&trained) - run(&fresh)).abs().max().double_value(&[]);
+        assert!(worst < 1e-3, "differs by {worst}");
+        // In training mode too: the batch's statistics are those that were adopted.
+        let trainee = no_grad(|| fresh.net.forward(&features, Mode { norm: Norm::Batch, bf16: false }).1);
+        let worst = (trainee - run(&trained)).abs().max().double_value(&[]);
+        assert!(worst < 1e-2, "differs by {worst} in training");
+        let texts = [kws_live::text::parse_phones("K AE T").expect("ARPAbet")];
+        let embed = |m: &StreamModel| no_grad(|| m.text.forward(&texts, Device::Cpu));
+        let worst = (embed(&trained) - embed(&fresh)).abs().max().to_kind(Kind::Double).double_value(&[]);
+        assert!(worst < 1e-5, "texts differ by {worst}");
+    }
+}
