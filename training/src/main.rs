@@ -2,7 +2,8 @@
 
 use clap::{Parser, Subcommand};
 use kws_train::eval::{calibrate, keywords, phrases, report, terms, wake, windows, words};
-use kws_train::{align, data::prepare, export, fit, g2p, lexicon, synth};
+use kws_train::data::{prepare, report as data_report};
+use kws_train::{align, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -15,6 +16,8 @@ struct Args {
 enum Command {
     /// Decode every corpus once into a cache.
     Prepare(prepare::PrepareArgs),
+    /// Count what the corpora hold.
+    DataReport(data_report::DataReportArgs),
     /// Train; the same command again resumes.
     Fit(fit::FitArgs),
     /// Write a bundle from a run's newest checkpoint, and prove that it computes the same.
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match Args::parse().command {
         Command::Prepare(args) => prepare::run(&args),
+        Command::DataReport(args) => data_report::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Export(args) => export::run(&args),
         Command::G2p(args) => g2p::run(&args),

@@ -9,6 +9,7 @@ mod loader;
 mod manifest;
 mod mutate;
 pub mod prepare;
+pub mod report;
 #[cfg(test)]
 pub(crate) mod testing;
 mod words;
