@@ -291,8 +291,11 @@ fn a_folder_that_vanishes_stops_the_saving_and_not_the_listening() {
 }
 
 fn configs(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new("tests/fixtures/configs").join(folder);
-    let files = folder.read_dir().expect("a folder").map(|e| e.expect("an entry").path());
+    let mut folders = vec![Path::new("tests/fixtures/configs").join(folder)];
+    if cfg!(feature = "http") {
+        folders.push(folders[0].join("http"));
+    }
+    let files = folders.iter().flat_map(|f| f.read_dir().expect("a folder")).map(|e| e.expect("an entry").path());
     files.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect()
 }
 
@@ -311,7 +314,7 @@ fn good_configurations_pass_the_check() {
 #[test]
 fn broken_configurations_name_what_is_wrong_and_where() {
     let files = configs("invalid");
-    assert!(files.len() > 10);
+    assert!(files.len() > 15);
     for file in files {
         let expect = fs::read_to_string(&file).expect("text");
         let expect = expect.lines().next().and_then(|l| l.strip_prefix("# expect: ")).expect("its first line");
@@ -382,4 +385,129 @@ fn keywords_are_read_again_while_the_stream_goes_on() {
     assert_eq!(status.code(), Some(0), "{notes:?}");
     let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
     assert!(stats.contains("lost 0 samples") && stats.contains("dropped 0 events"), "{stats}");
+}
+
+#[cfg(feature = "http")]
+mod http {
+    use std::net::{Shutdown, TcpStream};
+
+    use super::*;
+
+    impl Live {
+        fn address(&self) -> String {
+            let line = self.seen.iter().find(|l| l.contains("answering at")).expect("it says where");
+            line.rsplit('/').next().expect("an address").to_owned()
+        }
+    }
+
+    fn ask(address: &str, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    }
+
+    fn get(address: &str, path: &str) -> String {
+        ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+    }
+
+    #[test]
+    fn events_health_and_metrics_are_served() {
+        let mut live = Live::start(&["--keywords", "hello,stop", "--listen", "127.0.0.1:0"]);
+        let address = live.address();
+        live.note("stop:");
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut events = BufReader::new(stream.try_clone().expect("a socket"));
+        let mut until = |part: &str| {
+            let mut line = String::new();
+            while !line.starts_with(part) {
+                line.clear();
+                assert!(events.read_line(&mut line).expect("text") > 0, "`{part}` does not come");
+            }
+            line
+        };
+        assert!(until("Content-Type").contains("text/event-stream"));
+        until(": listening");
+        live.hear(&samples());
+        let first = live.result();
+        assert_eq!(until("id:").trim(), "id: 1");
+        let event: Value = serde_json::from_str(until("data: ").trim_start_matches("data: ")).expect("an object");
+        assert_eq!(event, first, "the same as on stdout");
+
+        let counted = wait_until(|| {
+            let text = get(&address, "/metrics");
+            text.contains("kws_detections_total{keyword=\"hello\"} 1") && text.contains("{keyword=\"stop\"} ")
+        });
+        assert!(counted, "{}", get(&address, "/metrics"));
+        let metrics = get(&address, "/metrics");
+        for name in [
+            "lost_samples_total 0",
+            "dropped_events_total 0",
+            "real_time_factor ",
+            "latency_seconds ",
+            "uptime_seconds ",
+        ] {
+            assert!(metrics.contains(&format!("\nkws_{name}")), "{name}: {metrics}");
+        }
+        let health = get(&address, "/health");
+        let body: Value = serde_json::from_str(health.split("\r\n\r\n").nth(1).expect("a body")).expect("an object");
+        assert!(health.starts_with("HTTP/1.1 200") && body["status"] == "ok", "{health}");
+        assert_eq!(body["keywords"], serde_json::json!(["hello", "stop"]));
+
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "404"),
+            ("POST /health HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "405"),
+            ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), "403"),
+            (format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9_000)), "431"),
+            ("\u{1}\u{2}\r\n\r\n".to_owned(), "400"),
+        ] {
+            let answer = ask(&address, &request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        }
+
+        // The stream of events ends with the program, after its last event.
+        let (status, _, notes) = live.end();
+        assert_eq!(status.code(), Some(0), "{notes:?}");
+        let mut rest = String::new();
+        events.read_to_string(&mut rest).expect("it is closed in order");
+    }
+
+    #[test]
+    fn clients_that_hold_on_take_no_more_than_their_places() {
+        let mut live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0"]);
+        let address = live.address();
+        live.note("hello:");
+        let idle: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+        let full = wait_until(|| get(&address, "/health").starts_with("HTTP/1.1 503"));
+        assert!(full, "16 connections are the most");
+        live.hear(&samples());
+        assert_eq!(live.result()["keyword"], "hello", "the sound is not disturbed");
+        for stream in &idle {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        assert!(wait_until(|| get(&address, "/health").starts_with("HTTP/1.1 200")), "places come back");
+    }
+
+    #[test]
+    fn a_token_is_asked_for() {
+        let live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0", "--listen-token", "secret"]);
+        let address = live.address();
+        assert!(get(&address, "/health").starts_with("HTTP/1.1 401"));
+        let with = |token: &str| {
+            ask(&address, &format!("GET /health HTTP/1.1\r\nHost: any\r\nAuthorization: Bearer {token}\r\n\r\n"))
+        };
+        assert!(with("wrong").starts_with("HTTP/1.1 401") && with("secret").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn other_machines_are_not_let_in_without_one() {
+        let out = on_file(&["--listen", "0.0.0.0:0"]);
+        let error = text(&out.stderr);
+        assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+        assert!(error.contains("--listen-token"), "{error}");
+    }
 }

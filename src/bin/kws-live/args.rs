@@ -8,6 +8,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
+#[cfg(feature = "http")]
+pub use service::HttpArgs;
 pub use service::ServiceArgs;
 
 /// Live keyword spotting: type any word, it listens.

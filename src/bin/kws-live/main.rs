@@ -6,6 +6,8 @@
 mod args;
 mod cmd;
 mod events;
+#[cfg(feature = "http")]
+mod http;
 mod output;
 #[cfg(any(feature = "mic", feature = "tui"))]
 mod quiet;

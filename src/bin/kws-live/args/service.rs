@@ -28,4 +28,19 @@ pub struct ServiceArgs {
     /// Megabytes to keep there; the oldest go first
     #[arg(long, value_name = "MB", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     pub save_max_mb: u32,
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// The HTTP end.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+pub struct HttpArgs {
+    /// Serve /health, /metrics and /events over HTTP, such as at 127.0.0.1:8123
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Answer only requests with `Authorization: Bearer TOKEN`; needed where --listen is no loopback address
+    #[arg(long, value_name = "TOKEN")]
+    pub listen_token: Option<String>,
 }

@@ -48,7 +48,7 @@ impl Sink for Lines {
         let mut read = true;
         // To the end also when nobody reads: what is published must not wait for a queue that nobody empties.
         for notice in notices {
-            let Notice::Detection { record, .. } = notice;
+            let Notice::Detection { record, .. } = notice else { continue };
             if !read {
                 continue;
             }

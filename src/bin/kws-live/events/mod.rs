@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!                                   ┌─[queue]─▶ lines    stdout
-//! live loop ──[queue]──▶ kws-events ┴─[queue]─▶ exec     a program
+//! live loop ──[queue]──▶ kws-events ┼─[queue]─▶ exec     a program
+//!                                   └─[queue]─▶ http     /events
 //! worker ──[clips in a pool of buffers]───────▶ save     wav files
 //! ```
 //!
@@ -47,6 +48,12 @@ pub enum Notice {
         /// What a line of `--json` says.
         record: Arc<Record>,
     },
+    /// A keyword is listened for from now on.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    Added(KeywordId, Arc<str>),
+    /// And no longer.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    Removed(KeywordId),
 }
 
 impl Notice {
@@ -56,6 +63,8 @@ impl Notice {
             Event::Detection(hit) => {
                 Some(Self::Detection { keyword: hit.keyword, record: Arc::new(Record::detection(hit, file)) })
             }
+            Event::KeywordAdded(listened) => Some(Self::Added(listened.id, listened.name.clone())),
+            Event::KeywordRemoved(id) => Some(Self::Removed(*id)),
             _ => None,
         }
     }
@@ -220,10 +229,7 @@ mod tests {
     }
 
     fn notice() -> Notice {
-        Notice::Detection {
-            keyword: KeywordId(0),
-            record: Arc::new(Record::new("detection", "word", 0.5, (0, 1), None)),
-        }
+        Notice::Added(KeywordId(0), "word".into())
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::lines::{Failed, Lines};
 use super::save::{Folder, Quota, SaveCount, Saver};
 use super::{Bus, Count, Notice, Patience, Sink, spawn};
 use crate::args::ServiceArgs;
+#[cfg(feature = "http")]
+use crate::http::Server;
 
 /// How long the end waits for receivers, besides the time that a program of `--exec` may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -20,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub struct Plan {
     exec: Option<Exec>,
     folder: Option<Folder>,
+    #[cfg(feature = "http")]
+    server: Option<Server>,
     limit: Duration,
 }
 
@@ -31,6 +35,8 @@ impl Plan {
         Ok(Self {
             exec: template(args)?.map(|template| Exec::new(template, timeout, quiet)),
             folder: args.save.as_deref().map(|dir| Folder::open(dir, quota)).transpose().context("--save")?,
+            #[cfg(feature = "http")]
+            server: Server::open(&args.http)?,
             limit: LIMIT + args.exec.as_ref().map_or(Duration::ZERO, |_| timeout),
         })
     }
@@ -41,6 +47,8 @@ impl Plan {
         if let Some(dir) = &args.save {
             ensure!(!dir.exists() || dir.is_dir(), "--save: {} is no folder; name another", dir.display());
         }
+        #[cfg(feature = "http")]
+        Server::check(&args.http)?;
         Ok(())
     }
 
@@ -71,8 +79,16 @@ impl Plan {
             saving = Some(spawn("kws-save", move || saver.run(clips))?);
         }
         let counts = Counts { meters: engine.meters().clone(), bus: Arc::default(), exec, save };
+        #[cfg(feature = "http")]
+        if let Some(server) = self.server {
+            sinks.push(server.start(engine, counts.clone())?);
+        }
         let bus = Bus::start(sinks, patience.clone(), counts.bus.clone())?;
-        Ok(Outputs { bus, saving, counts, failed, file, patience, limit: self.limit })
+        let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
+        for listened in engine.keywords() {
+            outputs.publish(&Event::KeywordAdded(listened.clone()));
+        }
+        Ok(outputs)
     }
 }
 

@@ -143,7 +143,7 @@ impl Sink for Exec {
             self.look();
             match next {
                 Ok(Notice::Detection { keyword, record }) => self.start(keyword, &record),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
