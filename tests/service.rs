@@ -42,16 +42,20 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
 
 impl Live {
     fn start(args: &[&str]) -> Self {
+        Self::onto(Stdio::piped(), args)
+    }
+
+    fn onto(stdout: Stdio, args: &[&str]) -> Self {
         let mut child = program(&["--input", "-", "--json", "--threshold", LOW, "--stats"])
             .args(args)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let sound = child.stdin.take();
         let notes = lines(child.stderr.take().expect("a pipe"));
-        let results = lines(child.stdout.take().expect("a pipe"));
+        let results = child.stdout.take().map_or_else(|| channel().1, lines);
         let mut live = Self { child, sound, notes, results, seen: Vec::new() };
         live.note("listening to");
         live
@@ -147,6 +151,29 @@ fn exec_is_given_every_detection_and_stdout_stays_clean() {
     assert!(got.lines().all(|l| want.iter().any(|w| w == l)), "{got} {want:?}");
     assert_eq!((before(&notes, "started"), before(&notes, "failed")), (got.lines().count(), 0));
     assert_eq!(before(&notes, "started") + before(&notes, "skipped"), want.len(), "{notes}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_is_stuck_holds_up_nobody_else() {
+    // Full before the program's first line: its stdout will not take a byte.
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&vec![b'\n'; 65_536]).expect("a pipe holds so much");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, dir) = (folder.path().join("heard"), folder.path().join("clips"));
+    let line = format!("sh -c 'echo $KWS_KEYWORD >> {}'", file.display());
+    let dir = dir.display().to_string();
+    let args = ["--keywords", "hello,stop", "--exec", &line, "--exec-timeout", "1", "--save", &dir];
+    let mut live = Live::onto(writer.into(), &args);
+    live.hear(&samples());
+    let heard = || fs::read_to_string(&file).unwrap_or_default();
+    assert!(wait_until(|| heard().contains("hello") && heard().contains("stop")), "{:?}", live.seen);
+    live.hear(&samples());
+    assert!(wait_until(|| heard().matches("stop").count() >= 2), "the sound goes on");
+    let (status, _, notes) = live.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    assert!(notes.iter().any(|l| l.contains("`stdout` has not finished")), "{notes:?}");
+    assert!(clips(Path::new(&dir)).len() >= 4);
 }
 
 #[test]
@@ -385,6 +412,31 @@ fn keywords_are_read_again_while_the_stream_goes_on() {
     assert_eq!(status.code(), Some(0), "{notes:?}");
     let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
     assert!(stats.contains("lost 0 samples") && stats.contains("dropped 0 events"), "{stats}");
+}
+
+#[test]
+fn the_configuration_is_read_again_and_says_what_needs_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kws.toml");
+    let write = |text: &str| fs::write(&file, text).expect("room on the disk");
+    write("keywords = \"hello\"\n");
+    let mut live = Live::start(&["--config", &file.display().to_string()]);
+    live.note("hello:");
+    write("keywords = [\"stop\", \"hello\"]\n");
+    live.signal("HUP");
+    live.note("keywords reloaded: stop, hello");
+    write("keywords = \"hello\"\nsensitivity = 0.9\n");
+    live.signal("HUP");
+    live.note("keywords reloaded: hello; other changes need a restart");
+    write("keyword = \"hello\"\n");
+    live.signal("HUP");
+    live.note("kws.toml: line 1: `keyword`");
+    fs::remove_file(&file).expect("it is there");
+    live.signal("HUP");
+    assert!(live.note("kws.toml: cannot read it").contains("not reloaded, the old ones stay"));
+    live.hear(&samples());
+    assert_eq!(live.result()["keyword"], "hello");
+    assert_eq!(live.end().0.code(), Some(0));
 }
 
 #[cfg(feature = "http")]

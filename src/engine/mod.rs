@@ -3,7 +3,7 @@
 //! | thread | does | may not | talks by |
 //! |---|---|---|---|
 //! | capture callback (the sound system's) | mixes down, offers blocks to a ring | allocate, lock, log, wait | lock-free ring |
-//! | worker | reads, resamples, spots | wait on the UI (see [`Delivery`]) | bounded [`Event`] channel, atomics ([`Meters`]) |
+//! | worker | reads, resamples, spots, cuts [`Clip`]s | wait on the UI (see [`Delivery`]) | bounded [`Event`] channel, atomics ([`Meters`]) |
 //! | enrolment | turns typed text into a keyword | touch the stream | the worker's orders |
 //! | the caller's | shows events, sends commands | touch audio state | [`Command`]s, drained between hops |
 //!
