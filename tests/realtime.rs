@@ -2,16 +2,17 @@
 //!
 //! Trapped: [`CaptureWriter::push`], all that the capture callback does besides the mix-down on a fixed array, with room and
 //! without; [`CaptureReader`]; and a warm [`Spotter::process`] with its whole own path: log-mel, chunking, prefix sums,
-//! pooling, cosine, phone paths, fusion, trigger, detections. Not trapped: the run of the networks. tract and ONNX Runtime
+//! pooling, cosine, phone paths, fusion, trigger, detections; and the [`ClipRecorder`] that keeps their sound. Not trapped: the run of the networks. tract and ONNX Runtime
 //! allocate their outputs, and nothing here could change that; stand-ins that allocate nothing take their place, through
 //! [`Spotter::from_parts`], with the sizes of the real ones.
 
 use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use kws_live::audio::{CaptureReader, CaptureWriter, capture_ring};
 use kws_live::detect::{Embedding, Keyword, Pronunciation, ScorerConfig, WindowEmbedder};
+use kws_live::engine::{ClipConfig, ClipRecorder};
 use kws_live::frontend::{FrontendConfig, LogMel};
 use kws_live::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
-use kws_live::spotter::{Spotter, SpotterConfig};
+use kws_live::spotter::{Detection, KeywordId, Spotter, SpotterConfig};
 use kws_live::text::{CLASSES, Phone};
 
 #[global_allocator]
@@ -144,4 +145,31 @@ fn the_capture_path_does_not_allocate_with_room_or_without() {
         }
     });
     assert!(levels.dropped() > 0 && levels.first_audio().is_some());
+}
+
+#[test]
+fn clips_are_cut_without_allocation_with_a_buffer_or_without() {
+    let config = ClipConfig { buffers: 2, ..ClipConfig::default() };
+    let (mut recorder, clips) = ClipRecorder::new(&config);
+    let hit = Detection { keyword: KeywordId(0), name: "word".into(), score: 0.5, start: 0, end: 0, emitted: 0 };
+    let sound = sound(1);
+    let mut found = 0;
+    assert_no_alloc(|| {
+        for second in 1..40_u64 {
+            for piece in sound.chunks(441) {
+                recorder.push(piece, || false);
+            }
+            for _ in 0..3 {
+                recorder.hit(&Detection { start: second * 16_000 - 9_000, end: second * 16_000, ..hit.clone() });
+            }
+            if second == 20 {
+                recorder.gap(second * 16_000, || false);
+            }
+            // Taken and given back.
+            while let Ok(clip) = clips.try_recv() {
+                found += usize::from(!clip.samples().is_empty());
+            }
+        }
+    });
+    assert!(found > 60 && recorder.lost() > 30, "{found} {}", recorder.lost());
 }

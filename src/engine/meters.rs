@@ -50,6 +50,7 @@ pub struct Meters {
     detections: AtomicU64,
     lost: AtomicU64,
     dropped_events: AtomicU64,
+    lost_clips: AtomicU64,
     ready: OnceLock<Instant>,
     pub(super) stop: AtomicBool,
 }
@@ -71,6 +72,7 @@ impl Meters {
             detections: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             dropped_events: AtomicU64::new(0),
+            lost_clips: AtomicU64::new(0),
             ready: OnceLock::new(),
             stop: AtomicBool::new(false),
         }
@@ -117,6 +119,11 @@ impl Meters {
         self.dropped_events.load(Ordering::Relaxed)
     }
 
+    /// Clips that found no free buffer.
+    pub fn lost_clips(&self) -> u64 {
+        self.lost_clips.load(Ordering::Relaxed)
+    }
+
     /// When the worker began to listen.
     pub fn ready(&self) -> Option<Instant> {
         self.ready.get().copied()
@@ -142,6 +149,10 @@ impl Meters {
 
     pub(super) fn add_lost(&self, samples: u64) {
         self.lost.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_lost_clips(&self, lost: u64) {
+        self.lost_clips.store(lost, Ordering::Relaxed);
     }
 
     pub(super) fn drop_event(&self) {

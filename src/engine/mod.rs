@@ -3,7 +3,7 @@
 //! | thread | does | may not | talks by |
 //! |---|---|---|---|
 //! | capture callback (the sound system's) | mixes down, offers blocks to a ring | allocate, lock, log, wait | lock-free ring |
-//! | worker | reads, resamples, spots | wait on the UI (see [`Delivery`]) | bounded [`Event`] channel, atomics ([`Meters`]) |
+//! | worker | reads, resamples, spots, cuts [`Clip`]s | wait on the UI (see [`Delivery`]) | bounded [`Event`] channel, atomics ([`Meters`]) |
 //! | enrolment | turns typed text into a keyword | touch the stream | the worker's orders |
 //! | the caller's | shows events, sends commands | touch audio state | [`Command`]s, drained between hops |
 //!
@@ -28,6 +28,8 @@
 //! # Ok(()) }
 //! ```
 
+mod clip;
+mod handle;
 mod meters;
 mod pipeline;
 #[cfg(test)]
@@ -35,12 +37,13 @@ mod tests;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+pub use clip::{Clip, ClipConfig, ClipRecorder};
+pub use handle::{KeywordsHandle, StopHandle};
 pub use meters::{Meters, ScoreMeter, seconds};
 pub use pipeline::Pipeline;
 
@@ -100,11 +103,13 @@ pub struct EngineConfig {
     pub delivery: Delivery,
     /// Stop after so much audio (live: or so much time).
     pub limit: Option<Duration>,
+    /// Whether to cut out the sound of every detection, for [`Engine::clips`].
+    pub clips: Option<ClipConfig>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { event_capacity: 256, delivery: Delivery::Drop, limit: None }
+        Self { event_capacity: 256, delivery: Delivery::Drop, limit: None, clips: None }
     }
 }
 
@@ -188,20 +193,10 @@ pub enum Command {
     Stop,
 }
 
-/// Ends an engine from anywhere, such as a signal handler's thread.
-#[derive(Debug, Clone)]
-pub struct StopHandle(Arc<Meters>);
-
-impl StopHandle {
-    /// As [`Command::Stop`]; cannot fail and does not wait.
-    pub fn stop(&self) {
-        self.0.stop.store(true, Ordering::Release);
-    }
-}
-
 /// A running spotter. Dropping it stops and joins its threads.
 pub struct Engine {
     events: Receiver<Event>,
+    clips: Option<Receiver<Clip>>,
     orders: Sender<Order>,
     enrol: Option<Sender<String>>,
     worker: Option<JoinHandle<Result<(), EngineError>>>,
@@ -230,19 +225,30 @@ impl Engine {
             spotter.keywords().map(|status| Listened::new(status.id, status.keyword, Arc::default())).collect();
         let (events_in, events) = bounded(config.event_capacity.max(1));
         let (orders, orders_out) = bounded(COMMANDS);
+        let (recorder, clips) = config.clips.as_ref().map(ClipRecorder::new).unzip();
         let worker = Worker {
             pipeline: Pipeline::new(source, spotter).map_err(|(error, _)| error)?,
             orders: orders_out,
             outbox: Outbox { events: events_in, delivery: config.delivery, meters: meters.clone() },
             listened: keywords.clone(),
             levels: own,
+            recorder,
             limit: config.limit,
             paused: false,
         };
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let worker = spawn("kws-worker").spawn(move || worker.run()).map_err(EngineError::Thread)?;
-        let mut engine =
-            Self { events, orders, enrol: None, worker: Some(worker), enroller: None, meters, keywords, describe };
+        let mut engine = Self {
+            events,
+            clips,
+            orders,
+            enrol: None,
+            worker: Some(worker),
+            enroller: None,
+            meters,
+            keywords,
+            describe,
+        };
         if let Some(enroller) = enroller {
             let (texts_in, texts) = bounded(COMMANDS);
             let orders = engine.orders.clone();
@@ -272,6 +278,17 @@ impl Engine {
     /// News, to wait for or to poll; iterating ends with the stream.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
+    }
+
+    /// The sound of the detections, each some time behind its event; `None` unless [`EngineConfig::clips`] asks for it.
+    /// Clips have buffers of their own and do not compete with events for room.
+    pub fn clips(&self) -> Option<&Receiver<Clip>> {
+        self.clips.as_ref()
+    }
+
+    /// A handle that only changes the keywords.
+    pub fn keywords_handle(&self) -> KeywordsHandle {
+        KeywordsHandle(self.orders.clone())
     }
 
     /// A handle that only stops.

@@ -52,16 +52,22 @@ impl Pipeline {
         }
     }
 
+    /// What the last call of [`Pipeline::process`], [`Pipeline::lose`] or [`Pipeline::flush`] let the spotter hear, at
+    /// 16 kHz: the stream up to where it stands or, after a loss, up to the gap.
+    pub fn heard(&self) -> &[f32] {
+        &self.mono
+    }
+
     /// Spots in what was just read. A gap and the end close what is open before they move the clock.
     ///
     /// # Errors
     /// If the backend fails.
     pub fn process(&mut self, chunk: Chunk, on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        self.mono.clear();
         match chunk {
             Chunk::Samples(count) => {
                 self.taken += count as u64;
                 self.dirty = true;
-                self.mono.clear();
                 self.resampler.push(&self.block[..count], &mut self.mono);
                 Ok(self.spotter.process(&self.mono, on_hit)?)
             }
@@ -89,10 +95,10 @@ impl Pipeline {
     /// # Errors
     /// If the backend fails.
     pub fn flush(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        self.mono.clear();
         if !std::mem::take(&mut self.dirty) {
             return Ok(());
         }
-        self.mono.clear();
         self.resampler.flush(&mut self.mono);
         self.spotter.process(&self.mono, &mut on_hit)?;
         Ok(self.spotter.flush(on_hit)?)

@@ -1,7 +1,7 @@
 //! The engine on a scripted source, with small stand-ins for the networks: no weights, no microphone.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::audio::Chunk;
@@ -352,4 +352,69 @@ fn commands_that_cannot_be_taken_say_so() {
     let full = (0..4 * COMMANDS).find_map(|_| engine.send(Command::Pause).err());
     gate.store(1, Ordering::Release);
     assert!(matches!(full, Some(EngineError::Busy)), "{full:?}");
+}
+
+#[test]
+fn the_sound_of_a_word_comes_out_as_it_went_in() {
+    let config =
+        EngineConfig { delivery: Delivery::Wait, clips: Some(ClipConfig::default()), ..EngineConfig::default() };
+    let mut parts = word_at(2);
+    parts.push(Part::Lost(SECOND as u64));
+    parts.extend(word_at(1));
+    let mut same =
+        script(vec![Part::Sound(2 * SECOND, false), Part::Sound(SECOND / 2, true), Part::Sound(SECOND, false)]);
+    let mut sound = vec![0.0; 56_000];
+    let mut at = 0;
+    while let Ok(Chunk::Samples(count)) = same.read(&mut sound[at..]) {
+        at += count;
+        if at == sound.len() {
+            break;
+        }
+    }
+    let engine = start(script(parts), &["word"], &config);
+    let clips = engine.clips().expect("they were asked for").clone();
+    let found = hits(&engine.events().iter().collect::<Vec<_>>());
+    let clips: Vec<Clip> = clips.iter().collect();
+    assert_eq!((found.len(), clips.len()), (2, 2));
+    let (first, second) = (&clips[0], &clips[1]);
+    assert_eq!(first.start, first.detection.start - SECOND as u64);
+    assert_eq!(first.samples().len() as u64, first.detection.end + 8_000 - first.start);
+    let from = first.start as usize;
+    let exact = first.samples().iter().zip(&sound[from..]).all(|(s, want)| f32::from(*s) == (want * 32_768.0).round());
+    assert!(exact, "16 kHz goes through unchanged");
+    // The second word came a second after the gap: nothing of the time before is in its clip.
+    assert!(second.start >= 72_000 && second.detection.end > 88_000, "{} {}", second.start, second.detection.end);
+    assert_eq!(engine.meters().lost_clips(), 0);
+}
+
+#[test]
+fn clips_that_nobody_takes_do_not_hold_up_the_stream() {
+    let clips = Some(ClipConfig { buffers: 1, ..ClipConfig::default() });
+    let parts: Vec<Part> = (0..4).flat_map(|_| word_at(2)).collect();
+    let engine = start(script(parts), &["word"], &EngineConfig { clips, ..EngineConfig::default() });
+    assert_eq!(hits(&engine.events().iter().collect::<Vec<_>>()).len(), 4);
+    assert_eq!(engine.meters().lost_clips(), 3);
+}
+
+#[test]
+fn keywords_are_replaced_in_a_running_stream_and_what_stays_is_untouched() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let mut parts = word_at(2);
+    parts.push(Part::Gate(gate.clone(), 1));
+    parts.extend(word_at(2));
+    let engine = start(script(parts), &["stays", "goes"], &EngineConfig::default());
+    let handle = engine.keywords_handle();
+    handle.replace(vec![keyword("new"), keyword("stays")]).expect("there is room");
+    gate.store(1, Ordering::Release);
+    let events: Vec<Event> = engine.events().iter().collect();
+    let stays = engine.keywords()[0].id;
+    let removed: Vec<KeywordId> =
+        events.iter().filter_map(|e| if let Event::KeywordRemoved(id) = e { Some(*id) } else { None }).collect();
+    let added: Vec<&str> =
+        events.iter().filter_map(|e| if let Event::KeywordAdded(l) = e { Some(&*l.name) } else { None }).collect();
+    assert_eq!((removed, added), (vec![engine.keywords()[1].id], vec!["new"]));
+    let last: Vec<_> = events.iter().filter_map(|e| if let Event::Detection(d) = e { Some(d) } else { None }).collect();
+    assert!(last.iter().any(|d| d.keyword == stays && d.start > 80_000), "{last:?}");
+    assert!(last.iter().all(|d| &*d.name != "goes" || d.start < 56_000), "{last:?}");
+    assert_eq!(engine.meters().position(), 112_000, "no sample was lost");
 }

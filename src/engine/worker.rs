@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
+use super::clip::ClipRecorder;
 use super::meters::{Meters, ScoreMeter};
 use super::pipeline::Pipeline;
 use super::{Delivery, EngineError, Event, Listened};
@@ -22,7 +23,12 @@ const LAST_OFFER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Order {
     Add(Keyword),
-    Refused { text: String, reason: String },
+    /// Exactly these from now on.
+    Replace(Vec<Keyword>),
+    Refused {
+        text: String,
+        reason: String,
+    },
     Remove(KeywordId),
     Threshold(KeywordId, f32),
     Sensitivity(f32),
@@ -70,6 +76,8 @@ pub(super) struct Worker {
     pub listened: Vec<Listened>,
     /// Level meters to fill here, for a source that does not measure by itself.
     pub levels: Option<Arc<Levels>>,
+    /// Cuts out the sound of detections, if somebody wants it.
+    pub recorder: Option<ClipRecorder>,
     pub limit: Option<Duration>,
     pub paused: bool,
 }
@@ -127,7 +135,11 @@ impl Worker {
         let before = self.pipeline.spotter().position();
         let resampling = self.pipeline.resampler_latency();
         let outbox = &self.outbox;
+        let recorder = &mut self.recorder;
         let on_hit = |hit: &Detection| {
+            if let Some(recorder) = recorder {
+                recorder.hit(hit);
+            }
             let waited = hit.emitted.saturating_sub(hit.end) as f32 / MODEL_RATE as f32;
             outbox.meters.detected(waited + resampling + began.elapsed().as_secs_f32());
             outbox.send(Event::Detection(hit.clone()));
@@ -136,6 +148,8 @@ impl Worker {
             Chunk::Samples(count) if self.paused => self.pipeline.lose(count as u64, on_hit)?,
             chunk => self.pipeline.process(chunk, on_hit)?,
         }
+        self.record(chunk);
+        let outbox = &self.outbox;
         if let Chunk::Lost(lost) = chunk {
             outbox.meters.add_lost(lost);
             outbox.send(Event::Gap { lost });
@@ -148,6 +162,21 @@ impl Worker {
         outbox.meters.set_position(position);
         self.publish();
         Ok(())
+    }
+
+    /// Lets the recorder follow the stream. In a file there is time to wait for whoever takes the clips.
+    fn record(&mut self, chunk: Chunk) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let Outbox { delivery, meters, .. } = &self.outbox;
+        let wait = || *delivery == Delivery::Wait && !meters.stop.load(Ordering::Acquire);
+        recorder.push(self.pipeline.heard(), wait);
+        match chunk {
+            Chunk::Samples(_) if !self.paused => {}
+            Chunk::Samples(_) | Chunk::Lost(_) => recorder.gap(self.pipeline.spotter().position(), wait),
+            Chunk::End => recorder.finish(wait),
+            Chunk::Idle => {}
+        }
+        meters.set_lost_clips(recorder.lost());
     }
 
     fn publish(&self) {
@@ -165,19 +194,11 @@ impl Worker {
                     self.outbox.send(Event::KeywordRefused { text: keyword.name, reason });
                     return;
                 }
-                let mut listened = Listened::new(KeywordId(0), &keyword, Arc::<ScoreMeter>::default());
-                listened.id = spotter.add(keyword);
-                self.listened.push(listened.clone());
-                self.publish();
-                self.outbox.send(Event::KeywordAdded(listened));
+                self.add(keyword);
             }
+            Order::Replace(keywords) => self.replace(keywords),
             Order::Refused { text, reason } => self.outbox.send(Event::KeywordRefused { text, reason }),
-            Order::Remove(id) => {
-                if spotter.remove(id) {
-                    self.listened.retain(|l| l.id != id);
-                    self.outbox.send(Event::KeywordRemoved(id));
-                }
-            }
+            Order::Remove(id) => self.remove(id),
             Order::Threshold(id, threshold) => {
                 spotter.set_threshold(id, threshold);
                 self.publish();
@@ -187,6 +208,38 @@ impl Worker {
                 self.publish();
             }
             Order::Pause(paused) => self.paused = paused,
+        }
+    }
+
+    fn add(&mut self, keyword: Keyword) {
+        let mut listened = Listened::new(KeywordId(0), &keyword, Arc::<ScoreMeter>::default());
+        listened.id = self.pipeline.spotter_mut().add(keyword);
+        self.listened.push(listened.clone());
+        self.publish();
+        self.outbox.send(Event::KeywordAdded(listened));
+    }
+
+    fn remove(&mut self, id: KeywordId) {
+        if self.pipeline.spotter_mut().remove(id) {
+            self.listened.retain(|l| l.id != id);
+            self.outbox.send(Event::KeywordRemoved(id));
+        }
+    }
+
+    /// What stays is not touched, so that a word that is just being said is not missed for nothing.
+    fn replace(&mut self, mut keywords: Vec<Keyword>) {
+        let mut gone = Vec::new();
+        for status in self.pipeline.spotter().keywords() {
+            match keywords.iter().position(|k| k == status.keyword) {
+                Some(index) => drop(keywords.remove(index)),
+                None => gone.push(status.id),
+            }
+        }
+        for id in gone {
+            self.remove(id);
+        }
+        for keyword in keywords {
+            self.add(keyword);
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The command line.
 
+mod service;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
+#[cfg(feature = "http")]
+pub use service::HttpArgs;
+pub use service::ServiceArgs;
+
 /// Live keyword spotting: type any word, it listens.
 ///
 /// Without a subcommand it listens live. Results go to stdout, everything else to stderr.
-/// Exit status: 0 something was detected, 1 nothing, 2 an error.
+/// Exit status: 0 something was detected (or a signal ended it), 1 nothing, 2 an error.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
 pub struct Args {
@@ -35,7 +41,7 @@ pub enum Command {
 }
 
 /// Which model, and what runs it.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct ModelArgs {
     /// Folder of a model bundle; without it the built-in model
     #[arg(long, value_name = "DIR", global = false)]
@@ -55,11 +61,14 @@ impl ModelArgs {
 }
 
 /// What to listen for, and how sharply.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct KeywordArgs {
     /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones
     #[arg(long, short, value_name = "LIST")]
     pub keywords: Option<String>,
+    /// More of them from a file: a list a line, # begins a comment; live mode reads it again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub keywords_file: Option<PathBuf>,
     /// A keyword from recordings, alone or with the typed word of that name; may be given several times
     #[arg(long = "example", short, value_name = "NAME=FILE[,FILE...]")]
     pub examples: Vec<Example>,
@@ -118,7 +127,7 @@ impl FromStr for Example {
 }
 
 /// Options of the live mode.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct LiveArgs {
     #[command(flatten)]
     pub keywords: KeywordArgs,
@@ -145,6 +154,8 @@ pub struct LiveArgs {
     /// Log to this file; without it to stderr, and not at all under the TUI (level: KWS_LOG=debug)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    #[command(flatten)]
+    pub service: ServiceArgs,
 }
 
 /// Options of `scan`.

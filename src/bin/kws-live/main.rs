@@ -1,36 +1,46 @@
 //! `kws-live`: type any word, it listens.
 //!
-//! Results go to stdout, everything else to stderr. Exit 0: something was detected (or the command did its work),
+//! Results go to stdout, everything else to stderr. Exit 0: something was detected (or the command did its work, or a signal ended a live run without a screen),
 //! 1: nothing was detected, 2: an error, told in one line.
 
 mod args;
 mod cmd;
+mod events;
+#[cfg(feature = "http")]
+mod http;
 mod output;
 #[cfg(any(feature = "mic", feature = "tui"))]
 mod quiet;
+mod service;
 #[cfg(feature = "tui")]
 mod tui;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-
-use args::{Args, Command};
+use args::Command;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let args = match Args::try_parse() {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let args = match service::config::load(&line) {
         Ok(args) => args,
-        Err(error) if !error.use_stderr() => {
-            // Help and version; a reader that has gone away is no error.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+        Err(error) => {
+            return match error.downcast_ref::<clap::Error>() {
+                // Help and version; a reader that has gone away is no error.
+                Some(text) if !text.use_stderr() => {
+                    let _ = text.print();
+                    ExitCode::SUCCESS
+                }
+                Some(error) => fail(&args::one_line(error)),
+                None => fail(&format!("{error:#}")),
+            };
         }
-        Err(error) => return fail(&args::one_line(&error)),
     };
     let outcome = match args.command {
-        None => cmd::live::run(&args.live, started),
+        None if args.live.service.check_config => cmd::check::run(&args.live),
+        None => cmd::live::run(&args.live, line, started),
         Some(Command::Scan(scan)) => cmd::scan::run(&scan),
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),
         Some(Command::Devices) => cmd::devices::run(),

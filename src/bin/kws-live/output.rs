@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use kws_live::engine::seconds;
+use kws_live::spotter::Detection;
 use serde::Serialize;
 
 /// Writes a line to stderr; there is nobody to tell if that fails.
@@ -21,13 +22,13 @@ pub fn print(text: &str) -> io::Result<bool> {
 }
 
 /// A result as `--json` shows it, one object a line; times in seconds.
-#[derive(Debug, Serialize)]
-pub struct Record<'a> {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
     /// `detection` or `best`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Name of the keyword.
-    pub keyword: &'a str,
+    pub keyword: String,
     /// 0 to 1.
     pub score: f64,
     /// First second of the word.
@@ -35,28 +36,27 @@ pub struct Record<'a> {
     /// Last second of the word.
     pub end: f64,
     /// The file, as it was given.
-    pub file: Option<&'a str>,
+    pub file: Option<String>,
 }
 
-impl<'a> Record<'a> {
+impl Record {
     /// From samples at 16 kHz.
-    pub fn new(
-        kind: &'static str,
-        keyword: &'a str,
-        score: f32,
-        (start, end): (u64, u64),
-        file: Option<&'a str>,
-    ) -> Self {
+    pub fn new(kind: &'static str, keyword: &str, score: f32, (start, end): (u64, u64), file: Option<&str>) -> Self {
         // Milliseconds and four digits are more than the model knows.
         let round = |value: f64, unit: f64| (value * unit).round() / unit;
         Self {
             kind,
-            keyword,
+            keyword: keyword.into(),
             score: round(f64::from(score), 1e4),
             start: round(seconds(start), 1e3),
             end: round(seconds(end), 1e3),
-            file,
+            file: file.map(str::to_owned),
         }
+    }
+
+    /// A detection of the live mode.
+    pub fn detection(hit: &Detection, file: Option<&str>) -> Self {
+        Self::new("detection", &hit.name, hit.score, (hit.start, hit.end), file)
     }
 
     /// The line for programs.
@@ -67,7 +67,7 @@ impl<'a> Record<'a> {
 
     /// The line for people.
     pub fn human(&self) -> String {
-        let file = self.file.map(|f| format!("{f}: ")).unwrap_or_default();
+        let file = self.file.as_ref().map(|f| format!("{f}: ")).unwrap_or_default();
         format!("{file}{:7.2} - {:.2} s  {:.2}  {}\n", self.start, self.end, self.score, self.keyword)
     }
 }

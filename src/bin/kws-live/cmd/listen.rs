@@ -1,6 +1,10 @@
 //! What `live` and `scan` share: model and keywords, ready to listen.
 
-use anyhow::{Context, bail};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
 use kws_live::audio::decode_16k;
 use kws_live::detect::Keyword;
 use kws_live::enrol::Enroller;
@@ -11,6 +15,11 @@ use super::bundle;
 use crate::args::{Example, KeywordArgs, ModelArgs};
 use crate::output::note;
 
+/// More keywords than anybody can mean; each costs time at every frame.
+const MOST: usize = 10_000;
+/// Larger files are no keyword lists.
+const LARGEST: u64 = 1 << 20;
+
 /// What was asked for, read but not yet pronounced: broken lists are refused before anything is opened.
 pub struct Wanted {
     specs: Vec<KeywordSpec>,
@@ -19,12 +28,19 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `--keywords` and `--example`.
+    /// Reads `--keywords`, `--keywords-file` and `--example`.
     pub fn read(args: &KeywordArgs) -> anyhow::Result<Self> {
-        let specs = match &args.keywords {
-            Some(list) => parse_keywords(list).context("--keywords")?,
-            None => Vec::new(),
-        };
+        let mut lists = Vec::new();
+        if let Some(list) = &args.keywords {
+            parse_keywords(list).context("--keywords")?;
+            lists.push(plain(list).to_owned());
+        }
+        if let Some(file) = &args.keywords_file {
+            lists.extend(lines(file)?);
+        }
+        // Once more together, so that a keyword that is named in both is one.
+        let specs = if lists.is_empty() { Vec::new() } else { parse_keywords(&lists.join(","))? };
+        ensure!(specs.len() <= MOST, "{} keywords are too many; give at most {MOST}", specs.len());
         let mut examples: Vec<Example> = Vec::new();
         for example in &args.examples {
             match examples.iter_mut().find(|e| same(&e.name, &example.name)) {
@@ -38,10 +54,34 @@ impl Wanted {
     /// Refuses to listen for nothing.
     pub fn some(self) -> anyhow::Result<Self> {
         if self.specs.is_empty() && self.examples.is_empty() {
-            bail!("nothing to listen for; give --keywords \"hello,stop\" or --example NAME=FILE");
+            bail!("nothing to listen for; give --keywords \"hello,stop\", --keywords-file or --example NAME=FILE");
         }
         Ok(self)
     }
+}
+
+/// The lists of a keyword file, each checked by itself, so that an error can name its line.
+fn lines(file: &Path) -> anyhow::Result<Vec<String>> {
+    let place = || format!("--keywords-file: {}", file.display());
+    let size =
+        fs::metadata(file).and_then(|m| if m.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(m.len()) });
+    let size = size.with_context(|| format!("{}: cannot read it", place()))?;
+    ensure!(size <= LARGEST, "{}: it has {size} bytes; a list has at most {LARGEST}", place());
+    let text = fs::read_to_string(file).with_context(|| format!("{}: cannot read it", place()))?;
+    let mut lists = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let list = line.split('#').next().unwrap_or_default().trim();
+        if !list.is_empty() {
+            parse_keywords(list).with_context(|| format!("{} line {}", place(), index + 1))?;
+            lists.push(plain(list).to_owned());
+        }
+    }
+    Ok(lists)
+}
+
+/// Without the comma that may stand at the end of a list.
+fn plain(list: &str) -> &str {
+    list.trim_end_matches(|c: char| c == ',' || c.is_whitespace())
 }
 
 fn same(a: &str, b: &str) -> bool {
@@ -84,4 +124,35 @@ fn from_recordings(enroller: &mut Enroller, example: &Example, typed: Option<&Ke
         note(&format!("kws-live: {warning}"));
     }
     Ok(enrolled.keyword)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, keywords: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("words.txt");
+        fs::write(&file, text).expect("room on the disk");
+        let args =
+            KeywordArgs { keywords: keywords.map(str::to_owned), keywords_file: Some(file), ..KeywordArgs::default() };
+        Ok(Wanted::read(&args)?.specs.into_iter().map(|s| s.name).collect())
+    }
+
+    #[test]
+    fn a_keyword_file_is_a_list_a_line() {
+        let text = "\u{feff}# at home\nhello, stop,\n\n  siobhan=[SH AH V AO N]   # a name\nHello\n";
+        assert_eq!(read(text, Some("go,")).expect("a good file"), ["go", "hello", "stop", "siobhan"]);
+        assert!(read("# nothing\n", None).expect("a good file").is_empty());
+    }
+
+    #[test]
+    fn its_errors_name_the_line() {
+        for (text, part) in [("hello\n\nstop,,go\n", "line 3"), ("x=[NO]\n", "line 1")] {
+            let error = format!("{:#}", read(text, None).expect_err("broken on purpose"));
+            assert!(error.contains(part) && error.contains("words.txt"), "{error}");
+        }
+        let many: Vec<String> = (0..=MOST).map(|i| format!("word {i}")).collect();
+        assert!(format!("{:#}", read(&many.join("\n"), None).expect_err("too many")).contains("10000"));
+    }
 }

@@ -1,17 +1,19 @@
 //! Live: a microphone, a file or a pipe, until it ends or somebody stops it.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kws_live::audio::{AudioSource, FileSource, Pace, StdinSource};
-use kws_live::engine::{Delivery, Engine, EngineConfig, Event, Meters, StopHandle};
+use kws_live::engine::{Delivery, Engine, EngineConfig, Event};
 use kws_live::spotter::{Spotter, SpotterConfig};
 
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs};
-use crate::output::{Record, note, print};
+use crate::events::{Counts, Outputs, Patience, Plan};
+use crate::output::note;
+use crate::service::{reload::Reload, signals};
 
 /// Who looks at the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +36,15 @@ impl View {
     }
 }
 
-pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
+/// `line` is the command line, for the case that its files are read again.
+pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     let view = View::of(args);
     log_to(args.log.as_deref(), view)?;
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
         wanted = wanted.some()?;
     }
+    let plan = Plan::open(&args.service, view == View::Tui)?;
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
     let source = open(args, view)?;
     let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
@@ -58,26 +62,49 @@ pub fn run(args: &LiveArgs, started: Instant) -> anyhow::Result<bool> {
     for keyword in keywords {
         spotter.add(keyword);
     }
+    let model = bundle.manifest.name.clone();
     // Megabytes that are of no use any more.
     drop(bundle);
+    let file = match &args.input {
+        Input::File(path) => Some(path.display().to_string()),
+        _ => None,
+    };
     let config = EngineConfig {
         // A file and a pipe can wait for a slow reader, a microphone and a picture cannot.
         delivery: if args.input == Input::Mic || view == View::Tui { Delivery::Drop } else { Delivery::Wait },
         limit: args.duration.map(Duration::from_secs_f64),
+        clips: plan.clips(),
         ..EngineConfig::default()
     };
     let mut engine = Engine::start(source, spotter, enroller, &config)?;
-    stop_on_signals(engine.stop_handle())?;
+    let patience = Patience { wait: config.delivery == Delivery::Wait, asked: signals::Asked::default() };
+    let signalled = patience.asked.clone();
+    let outputs = plan.start(&engine, model, file, (view != View::Tui).then_some(args.json), patience)?;
+    let (ask, asked) = crossbeam_channel::bounded(1);
+    // A person at the screen changes keywords there; and a terminal that is closed sends SIGHUP.
+    let reloads = view != View::Tui && Reload::possible(args);
+    if reloads {
+        Reload::new(line, args, engine.keywords_handle()).start(asked)?;
+    }
+    signals::listen(signalled.clone(), engine.stop_handle(), reloads.then_some(ask))?;
     let outcome = match view {
         #[cfg(feature = "tui")]
-        View::Tui => crate::tui::run(&mut engine),
-        _ => lines(&mut engine, args, view),
+        View::Tui => crate::tui::run(&mut engine, &outputs),
+        _ => lines(&mut engine, &outputs),
     };
-    if args.stats {
-        note(&stats(engine.meters(), started));
+    let counts = outputs.finish();
+    if let Ok(counts) = &counts {
+        if let Some(losses) = counts.losses() {
+            note(&format!("kws-live: {losses}"));
+        }
+        if args.stats {
+            note(&stats(counts, started));
+        }
     }
     outcome?;
-    Ok(engine.meters().detections() > 0)
+    // A service that was asked to end has done its work, whatever it heard.
+    let served = view != View::Tui && signalled.to_end();
+    Ok(served || counts?.meters.detections() > 0)
 }
 
 fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
@@ -106,44 +133,21 @@ fn microphone(_: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
     anyhow::bail!("this build has no microphone; use --input FILE, or rebuild with `--features mic`")
 }
 
-/// Prints detections until the stream ends.
-fn lines(engine: &mut Engine, args: &LiveArgs, view: View) -> anyhow::Result<()> {
+/// Hands detections on until the stream ends.
+fn lines(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     note(&format!("listening to {}", engine.describe()));
     for keyword in engine.keywords() {
         note(&format!("{}: {}", keyword.name, keyword.said()));
     }
-    let file = match &args.input {
-        Input::File(path) => Some(path.display().to_string()),
-        _ => None,
-    };
-    let mut read = true;
     for event in engine.events() {
+        outputs.publish(&event);
         match event {
-            Event::Detection(hit) if read => {
-                let record = Record::new("detection", &hit.name, hit.score, (hit.start, hit.end), file.as_deref());
-                read = print(&if view == View::Json { record.json() } else { record.human() })?;
-                if !read {
-                    engine.stop_handle().stop();
-                }
-            }
             Event::Gap { lost } => log::warn!("{lost} samples were lost: this machine is too slow or too busy"),
             Event::Ended | Event::Failed(_) => break,
             _ => {}
         }
     }
     Ok(engine.stop()?)
-}
-
-/// The first signal lets the last words out and ends with the right status; the second ends at once.
-fn stop_on_signals(engine: StopHandle) -> anyhow::Result<()> {
-    static ASKED: AtomicBool = AtomicBool::new(false);
-    let handler = move || {
-        if ASKED.swap(true, Ordering::AcqRel) {
-            std::process::exit(130);
-        }
-        engine.stop();
-    };
-    ctrlc::set_handler(handler).context("cannot wait for Ctrl-C")
 }
 
 /// Levels by `KWS_LOG`; under the TUI a line on stderr would tear the screen, so there it needs a file.
@@ -159,21 +163,23 @@ fn log_to(file: Option<&std::path::Path>, view: View) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stats(meters: &Meters, started: Instant) -> String {
+fn stats(counts: &Counts, started: Instant) -> String {
+    let meters = &counts.meters;
     let since = |at: Option<Instant>| {
         at.map_or_else(|| "never".into(), |t| format!("{} ms", t.duration_since(started).as_millis()))
     };
     let latency = meters.latency().map_or_else(|| "none".into(), |l| format!("{:.0} ms", l * 1e3));
     format!(
         "first_audio {}, ready {}, heard {:.2} s, real_time_factor {:.4}, latency {latency}, lost {} samples, \
-         dropped {} events, clipped {} samples, detections {}",
+         dropped {} events, clipped {} samples, detections {}{}",
         since(meters.levels().first_audio()),
         since(meters.ready()),
         meters.seconds(),
         meters.real_time_factor(),
         meters.lost(),
-        meters.dropped_events(),
+        counts.dropped(),
         meters.levels().clipped(),
         meters.detections(),
+        counts.line(),
     )
 }

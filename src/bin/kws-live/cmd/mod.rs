@@ -1,8 +1,9 @@
 //! The subcommands. Each returns whether something was detected (or its work was done).
 
+pub mod check;
 pub mod completions;
 pub mod devices;
-mod listen;
+pub mod listen;
 pub mod live;
 pub mod phones;
 pub mod scan;

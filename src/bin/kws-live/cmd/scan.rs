@@ -113,13 +113,12 @@ fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<S
         Err((error, spotter)) => return (*spotter, Err(error.into())),
     };
     let name = file.display().to_string();
-    let line = |record: Record<'_>| if args.json { record.json() } else { record.human() };
+    let line = |record: Record| if args.json { record.json() } else { record.human() };
     let mut scanned = Scanned { text: String::new(), detected: false };
     let outcome = pipeline.run(|hit| {
         scanned.detected = true;
         if !args.best {
-            let span = (hit.start, hit.end);
-            scanned.text += &line(Record::new("detection", &hit.name, hit.score, span, Some(&name)));
+            scanned.text += &line(Record::detection(hit, Some(&name)));
         }
     });
     if args.best {

@@ -15,6 +15,7 @@ use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
 use kws_live::engine::{Engine, seconds};
 
+use crate::events::Outputs;
 use crate::output::{Record, note, print};
 use crate::quiet::Quiet;
 use app::{Action, App};
@@ -56,9 +57,9 @@ impl Drop for Screen {
 }
 
 /// Shows the engine until the user leaves; then prints what was detected, so that it is not lost with the screen.
-pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
+pub fn run(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     let mut app = App::new(engine.describe(), engine.keywords(), engine.meters().clone());
-    let shown = show(engine, &mut app);
+    let shown = show(engine, outputs, &mut app);
     if let Some(text) = PANIC.get() {
         note(&format!("kws-live: {text}"));
     }
@@ -66,6 +67,7 @@ pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
     // What came out between the last picture and the end.
     let rest: Vec<_> = engine.events().try_iter().collect();
     for news in rest {
+        outputs.publish(&news);
         app.on(Event::Engine(news));
     }
     summary(&app)?;
@@ -73,13 +75,16 @@ pub fn run(engine: &mut Engine) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn show(engine: &Engine, app: &mut App) -> anyhow::Result<()> {
+fn show(engine: &Engine, outputs: &Outputs, app: &mut App) -> anyhow::Result<()> {
     // Whatever a library prints would tear the picture.
     let _quiet = Quiet::new();
     let mut screen = Screen::open().context("cannot use this terminal; try --no-tui")?;
     let mut events = Events::new(engine.events().clone())?;
     loop {
         let event = events.next();
+        if let Event::Engine(news) = &event {
+            outputs.publish(news);
+        }
         let draw = matches!(event, Event::Tick | Event::Key(_) | Event::Resize);
         match app.on(event) {
             Some(Action::Quit) => return Ok(()),
@@ -99,7 +104,7 @@ fn show(engine: &Engine, app: &mut App) -> anyhow::Result<()> {
 fn summary(app: &App) -> anyhow::Result<()> {
     let mut text = String::new();
     for hit in &app.detections {
-        text += &Record::new("detection", &hit.name, hit.score, (hit.start, hit.end), None).human();
+        text += &Record::detection(hit, None).human();
     }
     let count = app.detections.len();
     let ending = if count == 1 { "" } else { "s" };

@@ -1,0 +1,46 @@
+//! Options for a program that runs by itself for months.
+
+use std::path::PathBuf;
+
+use super::positive;
+
+/// Where detections go besides stdout, and what configures all that.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+pub struct ServiceArgs {
+    /// Options from a TOML file, under their long names; the command line overrides it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check the file of --config and all that it names, then end
+    #[arg(long, requires = "config")]
+    pub check_config: bool,
+    /// Run a program at every detection, without a shell; {keyword}, {score}, {start} and {end} are filled in
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// Kill that program after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive)]
+    pub exec_timeout: f64,
+    /// Save the sound of every detection in this folder: wav, and JSON beside it
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+    /// Clips to keep there; the oldest go first
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub save_max_files: u32,
+    /// Megabytes to keep there; the oldest go first
+    #[arg(long, value_name = "MB", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    pub save_max_mb: u32,
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    pub http: HttpArgs,
+}
+
+/// The HTTP end.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+pub struct HttpArgs {
+    /// Serve /health, /metrics and /events over HTTP, such as at 127.0.0.1:8123
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Answer only requests with `Authorization: Bearer TOKEN`; needed where --listen is no loopback address
+    #[arg(long, value_name = "TOKEN")]
+    pub listen_token: Option<String>,
+}

@@ -1,0 +1,65 @@
+//! Lines on stdout, for people or for programs.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::Receiver;
+use kws_live::engine::StopHandle;
+
+use super::{Notice, Sink};
+use crate::output::print;
+
+/// Prints detections. A reader that leaves ends the stream, which is no error.
+pub struct Lines {
+    json: bool,
+    engine: StopHandle,
+    failed: Failed,
+}
+
+/// Why stdout could not be written, once that is so.
+#[derive(Debug, Clone, Default)]
+pub struct Failed(Arc<Mutex<Option<io::Error>>>);
+
+impl Failed {
+    /// The error, if there was one.
+    pub fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Lines {
+    /// Objects or lines for people; `engine` is stopped when nobody reads any more.
+    pub fn new(json: bool, engine: StopHandle) -> Self {
+        Self { json, engine, failed: Failed::default() }
+    }
+
+    /// What went wrong, to be asked at the end.
+    pub fn failed(&self) -> Failed {
+        self.failed.clone()
+    }
+}
+
+impl Sink for Lines {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn run(self: Box<Self>, notices: Receiver<Notice>) {
+        let mut read = true;
+        // To the end also when nobody reads: what is published must not wait for a queue that nobody empties.
+        for notice in notices {
+            let Notice::Detection { record, .. } = notice else { continue };
+            if !read {
+                continue;
+            }
+            let outcome = print(&if self.json { record.json() } else { record.human() });
+            read = matches!(outcome, Ok(true));
+            if let Err(error) = outcome {
+                *self.failed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            if !read {
+                self.engine.stop();
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Detections on their way out of the program: one bounded queue, one thread that shares out, one thread a receiver.
+//!
+//! ```text
+//!                                   ┌─[queue]─▶ lines    stdout
+//! live loop ──[queue]──▶ kws-events ┼─[queue]─▶ exec     a program
+//!                                   └─[queue]─▶ http     /events
+//! worker ──[clips in a pool of buffers]───────▶ save     wav files
+//! ```
+//!
+//! A receiver that is slow or stuck fills its own queue and nothing else; what finds no room there is dropped and
+//! counted. Only where the sound can wait, in a file or a pipe, do the queues wait too.
+
+pub mod exec;
+mod lines;
+mod outputs;
+pub mod save;
+
+pub use outputs::{Counts, Outputs, Plan};
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use kws_live::engine::Event;
+use kws_live::spotter::KeywordId;
+
+use crate::output::Record;
+use crate::service::signals::Asked;
+
+/// News that can wait to be shared out.
+const QUEUE: usize = 256;
+/// News that can wait for one receiver.
+const SINK_QUEUE: usize = 64;
+
+/// Time between two looks whether to go on waiting.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What a receiver learns. Small enough to be copied for each of them.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A keyword was heard.
+    Detection {
+        /// Handle of the keyword; two keywords never share one.
+        keyword: KeywordId,
+        /// What a line of `--json` says.
+        record: Arc<Record>,
+    },
+    /// A keyword is listened for from now on.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    Added(KeywordId, Arc<str>),
+    /// And no longer.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    Removed(KeywordId),
+}
+
+impl Notice {
+    /// What of the engine's news goes out; `file` is where the sound comes from, if it is a file.
+    pub fn of(event: &Event, file: Option<&str>) -> Option<Self> {
+        match event {
+            Event::Detection(hit) => {
+                Some(Self::Detection { keyword: hit.keyword, record: Arc::new(Record::detection(hit, file)) })
+            }
+            Event::KeywordAdded(listened) => Some(Self::Added(listened.id, listened.name.clone())),
+            Event::KeywordRemoved(id) => Some(Self::Removed(*id)),
+            _ => None,
+        }
+    }
+}
+
+/// A receiver of news, on a thread of its own.
+pub trait Sink: Send {
+    /// One word, for messages.
+    fn name(&self) -> &'static str;
+
+    /// Takes news until the channel closes, then finishes what is under way.
+    fn run(self: Box<Self>, notices: Receiver<Notice>);
+}
+
+/// News that found no room, on all ways together.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+/// Whether to wait for slow receivers: where the sound can, and nobody has asked the program to end.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// Right for a file, which can wait, and wrong for a microphone.
+    pub wait: bool,
+    /// Whether a signal came.
+    pub asked: Asked,
+}
+
+impl Patience {
+    fn lasts(&self) -> bool {
+        self.wait && !self.asked.to_end()
+    }
+
+    /// Waits for a thread of [`spawn`]; once the patience is over at most until `limit` has passed. False if it still runs.
+    fn wait_for(&self, done: &Receiver<()>, limit: Duration, until: &mut Option<Instant>) -> bool {
+        while done.recv_timeout(NAP) == Err(RecvTimeoutError::Timeout) {
+            if !self.lasts() && Instant::now() >= *until.get_or_insert_with(|| Instant::now() + limit) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The queue and its threads. Without receivers it is empty and costs nothing.
+pub struct Bus {
+    queue: Option<Sender<Notice>>,
+    patience: Patience,
+    running: Vec<(&'static str, Receiver<()>)>,
+    count: Arc<Count>,
+}
+
+impl Bus {
+    /// Starts a thread for each receiver.
+    pub fn start(sinks: Vec<Box<dyn Sink>>, patience: Patience, count: Arc<Count>) -> io::Result<Self> {
+        let mut bus = Self { queue: None, patience, running: Vec::new(), count: count.clone() };
+        if sinks.is_empty() {
+            return Ok(bus);
+        }
+        let mut ways = Vec::new();
+        for sink in sinks {
+            let (give, notices) = bounded(SINK_QUEUE);
+            let name = sink.name();
+            bus.running.push((name, spawn(&format!("kws-{name}"), move || sink.run(notices))?));
+            ways.push((name, give));
+        }
+        let (queue, notices) = bounded(QUEUE);
+        let patience = bus.patience.clone();
+        let share = spawn("kws-events", move || share_out(&notices, &ways, &patience, &count))?;
+        bus.running.insert(0, ("events", share));
+        bus.queue = Some(queue);
+        Ok(bus)
+    }
+
+    /// Hands out news.
+    pub fn publish(&self, notice: Notice) {
+        if let Some(queue) = &self.queue {
+            offer(queue, notice, &self.patience, &self.count);
+        }
+    }
+
+    /// No more news: waits until every receiver has finished, at most so long once the patience is over.
+    pub fn finish(mut self, limit: Duration) {
+        self.queue = None;
+        let mut until = None;
+        for (name, done) in &self.running {
+            if !self.patience.wait_for(done, limit, &mut until) {
+                log::warn!("`{name}` has not finished after {} s and is left behind", limit.as_secs());
+            }
+        }
+    }
+}
+
+impl Count {
+    /// News that found no room.
+    pub fn dropped(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A thread whose end can be waited for with a time limit: the channel closes, also by a panic.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Receiver<()>> {
+    let (alive, done) = bounded::<()>(0);
+    thread::Builder::new().name(name.into()).spawn(move || {
+        let _alive = alive;
+        work();
+    })?;
+    Ok(done)
+}
+
+fn share_out(notices: &Receiver<Notice>, ways: &[(&'static str, Sender<Notice>)], patience: &Patience, count: &Count) {
+    for notice in notices {
+        for (name, way) in ways {
+            if !offer(way, notice.clone(), patience, count) {
+                log::debug!("`{name}` is behind: an event was dropped");
+            }
+        }
+    }
+}
+
+/// False if it was dropped.
+fn offer(way: &Sender<Notice>, mut notice: Notice, patience: &Patience, count: &Count) -> bool {
+    while patience.lasts() {
+        match way.send_timeout(notice, NAP) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(back)) => notice = back,
+            // The receiver has panicked: its thread has said so.
+            Err(SendTimeoutError::Disconnected(back)) => {
+                notice = back;
+                break;
+            }
+        }
+    }
+    let taken = way.try_send(notice).is_ok();
+    if !taken {
+        count.0.fetch_add(1, Ordering::Relaxed);
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes nothing before it is let, then everything.
+    struct Slow(Receiver<()>, Sender<usize>);
+
+    impl Sink for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        fn run(self: Box<Self>, notices: Receiver<Notice>) {
+            let _ = self.0.recv();
+            let _ = self.1.send(notices.iter().count());
+        }
+    }
+
+    fn slow() -> (Box<dyn Sink>, Sender<()>, Receiver<usize>) {
+        let (go, gate) = bounded(1);
+        let (give, total) = bounded(1);
+        (Box::new(Slow(gate, give)), go, total)
+    }
+
+    fn notice() -> Notice {
+        Notice::Added(KeywordId(0), "word".into())
+    }
+
+    #[test]
+    fn a_stuck_receiver_loses_its_own_news_and_they_are_counted() {
+        let ((stuck, go, its), (quick, started, all)) = (slow(), slow());
+        started.send(()).expect("room");
+        let bus = Bus::start(vec![stuck, quick], Patience::default(), Arc::default()).expect("threads");
+        let total = 2 * SINK_QUEUE;
+        for _ in 0..total {
+            bus.publish(notice());
+            // Not faster than the thread that shares out, whose queue is not what is tested here.
+            while bus.queue.as_ref().is_some_and(|q| !q.is_empty()) {
+                thread::yield_now();
+            }
+        }
+        let count = bus.count.clone();
+        go.send(()).expect("room");
+        bus.finish(Duration::from_mins(1));
+        let (its, all) = (its.recv().expect("a count"), all.recv().expect("a count"));
+        assert!(its < total, "the stuck one cannot have all: {its}");
+        assert_eq!(count.dropped() as usize, (total - its) + (total - all), "every loss is counted");
+    }
+
+    #[test]
+    fn a_patient_bus_loses_nothing() {
+        let (slow, go, its) = slow();
+        let bus =
+            Bus::start(vec![slow], Patience { wait: true, asked: Asked::default() }, Arc::default()).expect("threads");
+        let total = 2 * (QUEUE + SINK_QUEUE);
+        thread::scope(|scope| {
+            scope.spawn(|| (0..total).for_each(|_| bus.publish(notice())));
+            go.send(()).expect("room");
+        });
+        let count = bus.count.clone();
+        bus.finish(Duration::from_mins(1));
+        assert_eq!((its.recv().expect("a count"), count.dropped()), (total, 0));
+    }
+
+    #[test]
+    fn patience_ends_with_a_signal() {
+        let (stuck, go, _its) = slow();
+        let patience = Patience { wait: true, asked: Asked::default() };
+        let bus = Bus::start(vec![stuck], patience.clone(), Arc::default()).expect("threads");
+        let count = bus.count.clone();
+        let total = 2 * (QUEUE + SINK_QUEUE);
+        thread::scope(|scope| {
+            let publisher = scope.spawn(|| (0..total).for_each(|_| bus.publish(notice())));
+            thread::sleep(NAP);
+            assert!(!publisher.is_finished(), "it waits");
+            patience.asked.ask();
+        });
+        bus.finish(NAP);
+        assert!(count.dropped() > 0);
+        drop(go);
+    }
+
+    #[test]
+    fn one_that_never_ends_is_left_behind() {
+        let (stuck, go, _its) = slow();
+        let bus = Bus::start(vec![stuck], Patience::default(), Arc::default()).expect("threads");
+        bus.publish(notice());
+        let began = Instant::now();
+        bus.finish(Duration::from_millis(50));
+        assert!(began.elapsed() < Duration::from_secs(30));
+        drop(go);
+    }
+}

@@ -1,0 +1,176 @@
+//! All ways out of the live mode, from the options to the last word at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use crossbeam_channel::Receiver;
+use kws_live::engine::{ClipConfig, Engine, Event, Meters};
+
+use super::exec::{Exec, ExecCount, Template};
+use super::lines::{Failed, Lines};
+use super::save::{Folder, Quota, SaveCount, Saver};
+use super::{Bus, Count, Notice, Patience, Sink, spawn};
+use crate::args::ServiceArgs;
+#[cfg(feature = "http")]
+use crate::http::Server;
+
+/// How long the end waits for receivers, besides the time that a program of `--exec` may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What was asked for, checked and opened before anything is listened to.
+pub struct Plan {
+    exec: Option<Exec>,
+    folder: Option<Folder>,
+    #[cfg(feature = "http")]
+    server: Option<Server>,
+    limit: Duration,
+}
+
+impl Plan {
+    /// Opens what the options name. With `quiet` programs of `--exec` show nothing, because a picture is on the screen.
+    pub fn open(args: &ServiceArgs, quiet: bool) -> anyhow::Result<Self> {
+        let timeout = Duration::from_secs_f64(args.exec_timeout);
+        let quota = Quota { files: args.save_max_files as usize, bytes: u64::from(args.save_max_mb) * 1_000_000 };
+        Ok(Self {
+            exec: template(args)?.map(|template| Exec::new(template, timeout, quiet)),
+            folder: args.save.as_deref().map(|dir| Folder::open(dir, quota)).transpose().context("--save")?,
+            #[cfg(feature = "http")]
+            server: Server::open(&args.http)?,
+            limit: LIMIT + args.exec.as_ref().map_or(Duration::ZERO, |_| timeout),
+        })
+    }
+
+    /// Checks the options and opens nothing.
+    pub fn check(args: &ServiceArgs) -> anyhow::Result<()> {
+        template(args)?;
+        if let Some(dir) = &args.save {
+            ensure!(!dir.exists() || dir.is_dir(), "--save: {} is no folder; name another", dir.display());
+        }
+        #[cfg(feature = "http")]
+        Server::check(&args.http)?;
+        Ok(())
+    }
+
+    /// What the engine has to keep of the sound.
+    pub fn clips(&self) -> Option<ClipConfig> {
+        self.folder.as_ref().map(|_| ClipConfig::default())
+    }
+
+    /// Starts everything. `lines` says whether stdout gets lines, and whether those are JSON; `patience` says when to wait for receivers.
+    pub fn start(
+        self,
+        engine: &Engine,
+        model: String,
+        file: Option<String>,
+        lines: Option<bool>,
+        patience: Patience,
+    ) -> anyhow::Result<Outputs> {
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let lines = lines.map(|json| Lines::new(json, engine.stop_handle()));
+        let failed = lines.as_ref().map(Lines::failed).unwrap_or_default();
+        sinks.extend(lines.map(|lines| Box::new(lines) as Box<dyn Sink>));
+        let exec = self.exec.as_ref().map(Exec::count);
+        sinks.extend(self.exec.map(|exec| Box::new(exec) as Box<dyn Sink>));
+        let saver = self.folder.map(|folder| Saver::new(folder, model));
+        let save = saver.as_ref().map(Saver::count);
+        let mut saving = None;
+        if let (Some(saver), Some(clips)) = (saver, engine.clips().cloned()) {
+            saving = Some(spawn("kws-save", move || saver.run(clips))?);
+        }
+        let counts = Counts { meters: engine.meters().clone(), bus: Arc::default(), exec, save };
+        #[cfg(feature = "http")]
+        if let Some(server) = self.server {
+            sinks.push(server.start(engine, counts.clone())?);
+        }
+        let bus = Bus::start(sinks, patience.clone(), counts.bus.clone())?;
+        let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
+        for listened in engine.keywords() {
+            outputs.publish(&Event::KeywordAdded(listened.clone()));
+        }
+        Ok(outputs)
+    }
+}
+
+fn template(args: &ServiceArgs) -> anyhow::Result<Option<Template>> {
+    args.exec.as_deref().map(Template::parse).transpose().context("--exec")
+}
+
+/// What went out and what did not, readable at any time.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    pub meters: Arc<Meters>,
+    pub bus: Arc<Count>,
+    pub exec: Option<Arc<ExecCount>>,
+    pub save: Option<Arc<SaveCount>>,
+}
+
+impl Counts {
+    /// Events that found no room anywhere on their way.
+    pub fn dropped(&self) -> u64 {
+        self.meters.dropped_events() + self.bus.dropped()
+    }
+
+    /// Clips that are not on the disk: because no buffer was free, or because the disk took none.
+    pub fn unsaved(&self) -> u64 {
+        self.meters.lost_clips() + self.save.as_ref().map_or(0, |s| s.failed())
+    }
+
+    /// For `--stats`: what came of `--exec` and `--save`.
+    pub fn line(&self) -> String {
+        let exec = self.exec.as_ref().map(|exec| {
+            format!(", exec {} started {} failed {} skipped", exec.started(), exec.failed(), exec.skipped())
+        });
+        let save = self
+            .save
+            .as_ref()
+            .map(|save| format!(", saved {} clips {} lost {} deleted", save.saved(), self.unsaved(), save.deleted()));
+        exec.into_iter().chain(save).collect()
+    }
+
+    /// What must be said at the end, asked for or not; `None` if nothing was lost.
+    pub fn losses(&self) -> Option<String> {
+        let mut lost = Vec::new();
+        if self.dropped() > 0 {
+            lost.push(format!("{} events were dropped: a receiver was too slow", self.dropped()));
+        }
+        if self.unsaved() > 0 {
+            lost.push(format!("{} clips were not saved", self.unsaved()));
+        }
+        (!lost.is_empty()).then(|| lost.join("; "))
+    }
+}
+
+/// The running ways out.
+pub struct Outputs {
+    bus: Bus,
+    saving: Option<Receiver<()>>,
+    counts: Counts,
+    failed: Failed,
+    file: Option<String>,
+    patience: Patience,
+    limit: Duration,
+}
+
+impl Outputs {
+    /// Hands on what of the engine's news is for others.
+    pub fn publish(&self, event: &Event) {
+        if let Some(notice) = Notice::of(event, self.file.as_deref()) {
+            self.bus.publish(notice);
+        }
+    }
+
+    /// Lets everything out once the engine has ended; fails if stdout did.
+    pub fn finish(self) -> anyhow::Result<Counts> {
+        self.bus.finish(self.limit);
+        if let Some(saving) = &self.saving
+            && !self.patience.wait_for(saving, LIMIT, &mut None)
+        {
+            log::warn!("the last clips are not written after {} s and are left behind", LIMIT.as_secs());
+        }
+        match self.failed.take() {
+            Some(error) => Err(error).context("cannot write to stdout"),
+            None => Ok(self.counts),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! /health for people and watchdogs, /metrics for Prometheus.
+
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::sink::State;
+
+/// A stream that has not moved for so long is not well.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// Whether it is well, and an object that says why.
+pub fn health(state: &State) -> (bool, String) {
+    let (counts, meters, still) = (&state.counts, &state.counts.meters, state.still());
+    let good = still < STALLED;
+    let body = json!({
+        "status": if good { "ok" } else { "stalled" },
+        "source": state.source,
+        "keywords": state.keywords(),
+        "uptime": state.started.elapsed().as_secs_f64(),
+        "heard": meters.seconds(),
+        "still": still.as_secs_f64(),
+        "detections": meters.detections(),
+        "lost_samples": meters.lost(),
+        "dropped_events": counts.dropped() + state.missed(),
+        "real_time_factor": meters.real_time_factor(),
+        "latency": meters.latency(),
+    });
+    (good, format!("{body}\n"))
+}
+
+/// The text format of Prometheus.
+pub fn text(state: &State) -> String {
+    let (counts, meters) = (&state.counts, &state.counts.meters);
+    let mut out = Text(String::new());
+    out.head("kws_detections_total", "counter", "Detections by keyword.");
+    for (keyword, count) in state.detections() {
+        out.value(&format!("kws_detections_total{{keyword=\"{}\"}}", label(&keyword)), count);
+    }
+    out.counter(
+        "kws_lost_samples_total",
+        "Samples lost before they were heard, at the rate of the source.",
+        meters.lost(),
+    );
+    let dropped = counts.dropped() + state.missed();
+    out.counter("kws_dropped_events_total", "Events that a receiver was too slow for.", dropped);
+    out.counter("kws_clipped_samples_total", "Samples at full scale.", meters.levels().clipped());
+    out.gauge("kws_heard_seconds", "Position in the stream.", meters.seconds());
+    out.gauge("kws_real_time_factor", "Time spent on a second of sound.", meters.real_time_factor());
+    if let Some(latency) = meters.latency() {
+        out.gauge("kws_latency_seconds", "From the end of the last word to its detection.", latency);
+    }
+    out.gauge("kws_still_seconds", "Time since sound came last.", state.still().as_secs_f64());
+    out.gauge("kws_uptime_seconds", "Time since the start.", state.started.elapsed().as_secs_f64());
+    if let Some(exec) = &counts.exec {
+        out.counter("kws_exec_started_total", "Programs started by --exec.", exec.started());
+        out.counter("kws_exec_failed_total", "Programs that failed, were killed or could not start.", exec.failed());
+        out.counter("kws_exec_skipped_total", "Detections while the program still ran.", exec.skipped());
+    }
+    if let Some(save) = &counts.save {
+        out.counter("kws_clips_saved_total", "Clips written by --save.", save.saved());
+        out.counter("kws_clips_lost_total", "Clips that could not be written.", counts.unsaved());
+        out.counter("kws_clips_deleted_total", "Old clips deleted to keep the quota.", save.deleted());
+    }
+    out.0
+}
+
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // A String takes everything.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, "counter", help);
+        self.value(name, value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        self.value(name, value);
+    }
+
+    fn value(&mut self, name: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+}
+
+/// A keyword between quotes.
+fn label(keyword: &str) -> String {
+    keyword.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kws_live::spotter::KeywordId;
+
+    use super::*;
+    use crate::events::{Counts, Notice};
+
+    #[test]
+    fn both_say_what_is_known() {
+        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None };
+        let state = State::of("a test".into(), counts);
+        state.take(Notice::Added(KeywordId(0), "say \"hi\"".into()));
+        let (good, body) = health(&state);
+        let body: serde_json::Value = serde_json::from_str(&body).expect("an object");
+        assert!(good && body["status"] == "ok" && body["latency"].is_null(), "{body}");
+        let text = text(&state);
+        assert!(text.contains("kws_detections_total{keyword=\"say \\\"hi\\\"\"} 0\n"), "{text}");
+        for line in text.lines().filter(|l| !l.starts_with('#')) {
+            let value = line.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok());
+            assert!(value.is_some_and(f64::is_finite), "{line}");
+        }
+        assert!(!text.contains("kws_exec") && !text.contains("kws_clips"), "{text}");
+    }
+}

@@ -1,0 +1,188 @@
+//! `--listen`: /health, /metrics and /events over HTTP/1.1, for a few clients that mean well and any number that do not.
+//!
+//! A thread a connection, at most [`MOST`] of them; a request has [`request::PATIENCE`] to arrive and so has a client to
+//! take an answer; a request is a GET without a body. Bound to this machine unless there is a token. The audio path knows
+//! nothing of all this: it writes the atomics that are read here.
+
+mod access;
+mod metrics;
+mod request;
+mod sink;
+mod stream;
+
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use kws_live::engine::Engine;
+
+use crate::args::HttpArgs;
+use crate::events::{Counts, Sink};
+use crate::output::note;
+use access::Access;
+use request::{Refused, Request};
+use sink::{HttpSink, State};
+
+/// Connections at a time; more are turned away.
+const MOST: usize = 16;
+
+/// An open port that does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    access: Access,
+}
+
+impl Server {
+    /// Whether the options go together.
+    pub fn check(args: &HttpArgs) -> anyhow::Result<()> {
+        if let Some(token) = &args.listen_token {
+            ensure!(!token.trim().is_empty(), "--listen-token is empty; give one that nobody guesses");
+            ensure!(args.listen.is_some(), "--listen-token guards nothing without --listen");
+        }
+        let Some(address) = args.listen else { return Ok(()) };
+        ensure!(
+            address.ip().is_loopback() || args.listen_token.is_some(),
+            "--listen {address} can be reached from other machines; give a --listen-token or use 127.0.0.1"
+        );
+        Ok(())
+    }
+
+    /// Opens the port, if one is wanted.
+    pub fn open(args: &HttpArgs) -> anyhow::Result<Option<Self>> {
+        Self::check(args)?;
+        let Some(address) = args.listen else { return Ok(None) };
+        let listener = TcpListener::bind(address)
+            .with_context(|| format!("--listen: cannot listen at {address}; choose a port that is free"))?;
+        Ok(Some(Self { listener, access: Access::new(args.listen_token.clone()) }))
+    }
+
+    /// Answers from now on; the sink brings it the news.
+    pub fn start(self, engine: &Engine, counts: Counts) -> anyhow::Result<Box<dyn Sink>> {
+        let Self { listener, access } = self;
+        let address = listener.local_addr().context("--listen")?;
+        let state = Arc::new(State::new(engine, counts));
+        let shared = state.clone();
+        let accept = move || accept(&listener, &Arc::new(access), &shared);
+        thread::Builder::new().name("kws-http".into()).spawn(accept).context("--listen: cannot start a thread")?;
+        note(&format!("answering at http://{address}"));
+        Ok(Box::new(HttpSink::new(state)))
+    }
+}
+
+/// One of the places for connections, free again when it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(taken.clone());
+        (taken.fetch_add(1, Ordering::AcqRel) < MOST).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        let stream = match connection {
+            Ok(stream) => stream,
+            Err(error) => {
+                log::debug!("a connection failed: {error}");
+                // Such as no file descriptors left: do not spin.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
+        if stream.set_write_timeout(Some(request::PATIENCE)).is_err() {
+            continue;
+        }
+        let Some(place) = Place::take(&taken) else {
+            // Few enough bytes for any socket's buffer: this does not wait.
+            let _ = answer(&stream, "503 Service Unavailable", TEXT, "too many connections\n");
+            continue;
+        };
+        let (access, state) = (access.clone(), state.clone());
+        let serve = move || {
+            let _place = place;
+            if let Err(error) = serve(&stream, &access, &state) {
+                log::debug!("a client was lost: {error}");
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("kws-client".into()).spawn(serve) {
+            log::debug!("a connection is turned away: {error}");
+        }
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
+    let request = match Request::read(stream)? {
+        Ok(request) => request,
+        Err(Refused { status, why }) => return answer(stream, status, TEXT, why),
+    };
+    if let Err(Refused { status, why }) = access.check(&request) {
+        return answer(stream, status, TEXT, why);
+    }
+    match request.path.as_str() {
+        "/health" => {
+            let (good, body) = metrics::health(state);
+            answer(stream, if good { "200 OK" } else { "503 Service Unavailable" }, "application/json", &body)
+        }
+        "/metrics" => answer(stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
+        "/events" => stream::serve(stream, state),
+        _ => answer(stream, "404 Not Found", TEXT, "there is /health, /metrics and /events\n"),
+    }
+}
+
+fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> io::Result<()> {
+    let more = if status.starts_with("401") { "WWW-Authenticate: Bearer\r\n" } else { "" };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{more}\
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes())?;
+    request::hang_up(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(listen: &str, token: Option<&str>) -> HttpArgs {
+        HttpArgs { listen: Some(listen.parse().expect("an address")), listen_token: token.map(str::to_owned) }
+    }
+
+    #[test]
+    fn other_machines_need_a_token() {
+        for (listen, token, good) in [
+            ("127.0.0.1:0", None, true),
+            ("[::1]:0", None, true),
+            ("0.0.0.0:0", None, false),
+            ("192.168.1.2:80", None, false),
+            ("0.0.0.0:0", Some("secret"), true),
+            ("127.0.0.1:0", Some(" "), false),
+        ] {
+            assert_eq!(Server::check(&args(listen, token)).is_ok(), good, "{listen} {token:?}");
+        }
+        assert!(Server::check(&HttpArgs { listen: None, listen_token: Some("secret".into()) }).is_err());
+    }
+
+    #[test]
+    fn places_are_few_and_come_back() {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let places: Vec<Place> = (0..MOST).filter_map(|_| Place::take(&taken)).collect();
+        assert!(places.len() == MOST && Place::take(&taken).is_none() && Place::take(&taken).is_none());
+        drop(places);
+        assert!(Place::take(&taken).is_some());
+    }
+}

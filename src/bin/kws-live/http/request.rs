@@ -1,0 +1,140 @@
+//! The head of one request, under limits of size and time.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long a request may take to arrive.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Largest head, bytes.
+const LARGEST: usize = 8_192;
+/// Most header lines.
+const HEADERS: usize = 64;
+
+/// What is needed of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Without the query.
+    pub path: String,
+    /// `Host`.
+    pub host: Option<String>,
+    /// `Authorization`.
+    pub authorization: Option<String>,
+}
+
+/// Why a request is not answered as it wishes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Code and words.
+    pub status: &'static str,
+    /// A line for people.
+    pub why: &'static str,
+}
+
+const BROKEN: Refused = Refused { status: "400 Bad Request", why: "this is no HTTP request\n" };
+const TOO_LARGE: Refused = Refused { status: "431 Request Header Fields Too Large", why: "the request is too large\n" };
+const TOO_SLOW: Refused = Refused { status: "408 Request Timeout", why: "the request did not arrive in time\n" };
+const ONLY_GET: Refused = Refused { status: "405 Method Not Allowed", why: "only GET is answered\n" };
+
+impl Request {
+    /// Reads to the end of the head.
+    pub fn read(mut stream: &TcpStream) -> io::Result<Result<Self, Refused>> {
+        let until = Instant::now() + PATIENCE;
+        let mut head = Vec::with_capacity(1_024);
+        let mut piece = [0; 1_024];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Err(TOO_SLOW));
+            }
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(&mut piece) {
+                Ok(0) => return Ok(Err(BROKEN)),
+                Ok(count) => head.extend_from_slice(&piece[..count]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(Err(TOO_SLOW)),
+                Err(e) => return Err(e),
+            }
+            if head.len() > LARGEST {
+                return Ok(Err(TOO_LARGE));
+            }
+            if let Some(outcome) = Self::parse(&head) {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// `None` if more must come.
+    pub fn parse(head: &[u8]) -> Option<Result<Self, Refused>> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(head) {
+            Ok(httparse::Status::Partial) => return None,
+            Ok(httparse::Status::Complete(_)) => {}
+            Err(httparse::Error::TooManyHeaders) => return Some(Err(TOO_LARGE)),
+            Err(_) => return Some(Err(BROKEN)),
+        }
+        if request.method != Some("GET") {
+            return Some(Err(ONLY_GET));
+        }
+        // Several of one kind are a trick: then none counts.
+        let header = |name: &str| {
+            let mut all = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
+            let first = all.next().and_then(|h| std::str::from_utf8(h.value).ok());
+            if all.next().is_some() { Some(String::new()) } else { first.map(|v| v.trim().to_owned()) }
+        };
+        let path = request.path.unwrap_or_default();
+        Some(Ok(Self {
+            path: path.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            host: header("host"),
+            authorization: header("authorization"),
+        }))
+    }
+}
+
+/// Ends a connection so that the answer arrives: what the client still sends is read and thrown away for a moment.
+pub fn hang_up(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let mut piece = [0; 1_024];
+    for _ in 0..LARGEST / piece.len() {
+        if !matches!(stream.read(&mut piece), Ok(1..)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_in_any_pieces() {
+        let head = b"GET /events?x=1 HTTP/1.1\r\nHost: localhost:80\r\nAuthorization: Bearer abc \r\n\r\n";
+        for cut in 1..head.len() {
+            assert_eq!(Request::parse(&head[..cut]), None, "{cut}");
+        }
+        let request = Request::parse(head).expect("it is whole").expect("it is good");
+        assert_eq!((request.path.as_str(), request.host.as_deref()), ("/events", Some("localhost:80")));
+        assert_eq!(request.authorization.as_deref(), Some("Bearer abc"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let many = "GET / HTTP/1.1\r\n".to_owned() + &"a: b\r\n".repeat(HEADERS + 1) + "\r\n";
+        for (head, status) in
+            [("\0\0\0", "400"), ("GET / HTTP/9\r\n\r\n", "400"), ("POST / HTTP/1.1\r\n\r\n", "405"), (&many, "431")]
+        {
+            let refused = Request::parse(head.as_bytes()).expect("an answer").expect_err("broken on purpose");
+            assert!(refused.status.starts_with(status), "{head}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_does_not_count() {
+        let head = b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n";
+        let request = Request::parse(head).expect("it is whole").expect("it is good");
+        assert_eq!(request.host.as_deref(), Some(""));
+    }
+}

@@ -1,0 +1,227 @@
+//! What the answers are made of: counts of this end's own, and the clients that wait for events.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use kws_live::engine::Engine;
+use kws_live::spotter::KeywordId;
+
+use crate::events::{Counts, Notice, Sink};
+
+/// Events that can wait for one client.
+const CLIENT_QUEUE: usize = 64;
+/// How often it is looked whether the stream moves.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the end waits for clients to take the last events.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Everything that can be asked for.
+pub struct State {
+    pub source: String,
+    pub started: Instant,
+    pub counts: Counts,
+    shared: Mutex<Shared>,
+    /// Clients that have not hung up yet.
+    streams: AtomicUsize,
+}
+
+/// One client's events, as text that can be sent as it is. The channel closes with the stream.
+pub struct Client<'a> {
+    pub events: Receiver<Arc<str>>,
+    state: &'a State,
+}
+
+impl Drop for Client<'_> {
+    fn drop(&mut self) {
+        self.state.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+struct Shared {
+    /// What is listened for.
+    keywords: BTreeMap<KeywordId, Arc<str>>,
+    /// By the names that are or were listened for.
+    detections: BTreeMap<String, u64>,
+    clients: Vec<Sender<Arc<str>>>,
+    /// Events that clients were too slow for.
+    missed: u64,
+    /// Number of the last event.
+    number: u64,
+    /// Position of the stream, and since when it is that.
+    moved: (u64, Instant),
+}
+
+impl State {
+    /// Nothing detected yet.
+    pub fn new(engine: &Engine, counts: Counts) -> Self {
+        Self::of(engine.describe().to_owned(), counts)
+    }
+
+    pub fn of(source: String, counts: Counts) -> Self {
+        let now = Instant::now();
+        let shared = Shared {
+            keywords: BTreeMap::new(),
+            detections: BTreeMap::new(),
+            clients: Vec::new(),
+            missed: 0,
+            number: 0,
+            moved: (0, now),
+        };
+        Self { source, started: now, counts, shared: Mutex::new(shared), streams: AtomicUsize::new(0) }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is listened for now.
+    pub fn keywords(&self) -> Vec<String> {
+        self.shared().keywords.values().map(ToString::to_string).collect()
+    }
+
+    /// Detections by keyword, also by those that are gone: a counter does not go back.
+    pub fn detections(&self) -> BTreeMap<String, u64> {
+        self.shared().detections.clone()
+    }
+
+    /// Events that clients of /events were too slow for.
+    pub fn missed(&self) -> u64 {
+        self.shared().missed
+    }
+
+    /// How long the stream has stood still.
+    pub fn still(&self) -> Duration {
+        let mut shared = self.shared();
+        let position = self.counts.meters.position();
+        if position != shared.moved.0 {
+            shared.moved = (position, Instant::now());
+        }
+        shared.moved.1.elapsed()
+    }
+
+    /// One more client of /events.
+    pub fn join(&self) -> Client<'_> {
+        let (give, events) = bounded(CLIENT_QUEUE);
+        self.streams.fetch_add(1, Ordering::AcqRel);
+        self.shared().clients.push(give);
+        Client { events, state: self }
+    }
+
+    pub fn take(&self, notice: Notice) {
+        let mut shared = self.shared();
+        match notice {
+            Notice::Added(id, name) => {
+                shared.detections.entry(name.to_string()).or_insert(0);
+                shared.keywords.insert(id, name);
+            }
+            Notice::Removed(id) => {
+                shared.keywords.remove(&id);
+            }
+            Notice::Detection { record, .. } => {
+                *shared.detections.entry(record.keyword.clone()).or_insert(0) += 1;
+                shared.number += 1;
+                // The line ends with a line end, and an empty line ends the event.
+                let text = format!("id: {}\nevent: detection\ndata: {}\n", shared.number, record.json());
+                let text: Arc<str> = text.into();
+                let mut missed = 0;
+                shared.clients.retain(|client| match client.try_send(text.clone()) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        missed += u64::from(error.is_full());
+                        error.is_full()
+                    }
+                });
+                shared.missed += missed;
+            }
+        }
+    }
+}
+
+/// Brings the news to [`State`].
+pub struct HttpSink(Arc<State>);
+
+impl HttpSink {
+    /// For the server that answers from `state`.
+    pub fn new(state: Arc<State>) -> Self {
+        Self(state)
+    }
+}
+
+impl Sink for HttpSink {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn run(self: Box<Self>, notices: Receiver<Notice>) {
+        loop {
+            match notices.recv_timeout(LOOK) {
+                Ok(notice) => self.0.take(notice),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.0.still();
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // Their channels close; what is in them still goes out.
+        self.0.shared().clients.clear();
+        let until = Instant::now() + LAST;
+        while self.0.streams.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Record;
+
+    pub fn state() -> State {
+        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None };
+        State::of("a test".into(), counts)
+    }
+
+    fn detection() -> Notice {
+        let record = Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None));
+        Notice::Detection { keyword: KeywordId(0), record }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_misses_events_and_one_that_left_is_forgotten() {
+        let state = state();
+        let (stuck, gone) = (state.join(), state.join());
+        drop(gone);
+        for id in [KeywordId(1), KeywordId(2)] {
+            state.take(Notice::Added(id, "other".into()));
+        }
+        state.take(Notice::Removed(KeywordId(1)));
+        for _ in 0..CLIENT_QUEUE + 3 {
+            state.take(detection());
+        }
+        assert_eq!((state.missed(), state.shared().clients.len(), stuck.events.len()), (3, 1, CLIENT_QUEUE));
+        assert_eq!(state.detections()["word"], CLIENT_QUEUE as u64 + 3);
+        assert_eq!((state.detections()["other"], state.keywords().len()), (0, 1));
+        let first = stuck.events.recv().expect("an event");
+        assert!(first.starts_with("id: 1\nevent: detection\ndata: {\"type\":\"detection\",\"keyword\":\"word\""));
+        assert!(first.ends_with("}\n\n"), "{first}");
+    }
+
+    #[test]
+    fn the_end_closes_the_clients_channels() {
+        let state = Arc::new(state());
+        let client = state.join();
+        let (give, notices) = bounded(4);
+        give.send(detection()).expect("room");
+        drop(give);
+        let sink = Box::new(HttpSink::new(state.clone()));
+        let count = thread::scope(|scope| {
+            scope.spawn(|| sink.run(notices));
+            client.events.iter().count()
+        });
+        assert_eq!(count, 1);
+    }
+}

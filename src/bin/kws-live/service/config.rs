@@ -1,0 +1,212 @@
+//! `--config`: every option of the live mode from a TOML file, under its long name.
+//!
+//! The file is turned into arguments that stand before those of the command line, so that a value means the same in both
+//! and no option can be forgotten here.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use toml::de::{DeTable, DeValue};
+
+use crate::args::{Args, one_line};
+
+/// Larger files are no configuration.
+const LARGEST: u64 = 1 << 20;
+/// Options that make no sense inside the file.
+const OUTSIDE: [&str; 4] = ["config", "check-config", "help", "version"];
+
+/// One key of the file, as arguments.
+#[derive(Debug, PartialEq)]
+struct Setting {
+    /// clap's name for the option.
+    id: String,
+    arguments: Vec<OsString>,
+}
+
+/// Reads a command line, and the file that it names with `--config`. A [`clap::Error`] inside the error is one of the command
+/// line itself, or the text of `--help`.
+pub fn load(line: &[OsString]) -> anyhow::Result<Args> {
+    let mut command = Args::command();
+    let given = command.try_get_matches_from_mut(line)?;
+    let args = Args::from_arg_matches(&given)?;
+    let Some(path) = &args.live.service.config else { return Ok(args) };
+    let settings = read(path).with_context(|| path.display().to_string())?;
+    let mut arguments: Vec<OsString> = line.first().cloned().into_iter().collect();
+    for setting in settings {
+        if !overridden(&command, &given, &setting.id) {
+            arguments.extend(setting.arguments);
+        }
+    }
+    arguments.extend(line.iter().skip(1).cloned());
+    Args::try_parse_from(arguments).map_err(|e| anyhow!("{}: {}", path.display(), one_line(&e)))
+}
+
+/// Whether the command line says it otherwise: with the option itself or with one that excludes it.
+fn overridden(command: &clap::Command, given: &ArgMatches, id: &str) -> bool {
+    let set = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+    let Some(arg) = command.get_arguments().find(|a| a.get_id() == id) else { return false };
+    let excluded = |other: &clap::Arg| {
+        set(other.get_id().as_str()) && command.get_arg_conflicts_with(other).iter().any(|a| a.get_id() == id)
+    };
+    set(id)
+        || command.get_arg_conflicts_with(arg).iter().any(|a| set(a.get_id().as_str()))
+        || command.get_arguments().any(excluded)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<Setting>> {
+    let size = fs::metadata(path).context("cannot read it")?.len();
+    ensure!(size <= LARGEST, "it has {size} bytes; a configuration has at most {LARGEST}");
+    settings(&fs::read_to_string(path).context("cannot read it")?)
+}
+
+/// All keys, each checked by itself, so that an error can name its line.
+fn settings(text: &str) -> anyhow::Result<Vec<Setting>> {
+    let line = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
+    // The one nearest to the top is the one to tell: later ones are often its children.
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if let Some(error) = errors.iter().min_by_key(|e| e.span().map_or(0, |span| span.start)) {
+        let at = error.span().map_or(1, |span| line(span.start));
+        bail!("line {at}: {}", error.message().replace('\n', " "));
+    }
+    let mut keys: Vec<_> = table.get_ref().iter().collect();
+    keys.sort_by_key(|(key, _)| key.span().start);
+    let command = Args::command();
+    let mut out = Vec::new();
+    for (key, value) in keys {
+        let name: &str = key.get_ref();
+        let place = format!("line {}: `{name}`", line(key.span().start));
+        let known = command.get_arguments().find(|a| a.get_long() == Some(name) && !OUTSIDE.contains(&name));
+        let arg = known.with_context(|| format!("{place} is no option; the keys are the long options of --help"))?;
+        let arguments = arguments(arg, value.get_ref()).map_err(|reason| anyhow!("{place}: {reason}"))?;
+        let alone = std::iter::once(OsStr::new("kws-live")).chain(arguments.iter().map(OsString::as_os_str));
+        Args::try_parse_from(alone).map_err(|e| anyhow!("{place}: {}", one_line(&e)))?;
+        out.push(Setting { id: arg.get_id().to_string(), arguments });
+    }
+    Ok(out)
+}
+
+fn arguments(arg: &clap::Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
+    let name = arg.get_long().unwrap_or_default();
+    let with = |value: String| OsString::from(format!("--{name}={value}"));
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return match value {
+            DeValue::Boolean(true) => Ok(vec![format!("--{name}").into()]),
+            DeValue::Boolean(false) => Ok(Vec::new()),
+            _ => Err("expected true or false".into()),
+        };
+    }
+    match value {
+        DeValue::Array(items) => {
+            let values: Vec<String> = items.iter().map(|item| scalar(item.get_ref())).collect::<Result<_, _>>()?;
+            match arg.get_action() {
+                ArgAction::Append => Ok(values.into_iter().map(with).collect()),
+                // A list of words is what this option takes anyway.
+                _ if name == "keywords" => Ok(vec![with(values.join(","))]),
+                _ => Err("expected one value, not a list".into()),
+            }
+        }
+        value => Ok(vec![with(scalar(value)?)]),
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().into()),
+        DeValue::Float(number) => Ok(number.as_str().into()),
+        _ => Err("expected a text or a number".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(text: &str) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kws.toml");
+        fs::write(&path, text).expect("room on the disk");
+        let path = path.display().to_string();
+        (folder, path)
+    }
+
+    fn with(text: &str, more: &[&str]) -> anyhow::Result<Args> {
+        let (_folder, path) = write(text);
+        let line = ["kws-live", "--config", &path].into_iter().chain(more.iter().copied());
+        load(&line.map(OsString::from).collect::<Vec<_>>())
+    }
+
+    /// A good value for each option.
+    fn sample(arg: &clap::Arg) -> &'static str {
+        match arg.get_long().unwrap_or_default() {
+            "keywords" => r#"["hello", "smart mirror", "siobhan=[SH AH V AO N]"]"#,
+            "example" => r#"["a=b.wav", "c=d.wav,e.wav"]"#,
+            "sensitivity" | "threshold" => "0.25",
+            "backend" => "\"tract\"",
+            "provider" => "\"cpu\"",
+            "duration" | "exec-timeout" => "3",
+            "save-max-files" | "save-max-mb" => "7",
+            "listen" => "\"127.0.0.1:0\"",
+            _ if matches!(arg.get_action(), ArgAction::SetTrue) => "true",
+            _ => "\"-some = text-\"",
+        }
+    }
+
+    #[test]
+    fn every_option_can_stand_in_the_file() {
+        let command = Args::command();
+        let options: Vec<_> =
+            command.get_arguments().filter(|a| a.get_long().is_some_and(|l| !OUTSIDE.contains(&l))).collect();
+        assert!(options.len() > 15);
+        for option in options {
+            let name = option.get_long().unwrap_or_default();
+            let settings = settings(&format!("{name} = {}", sample(option)));
+            assert!(settings.as_ref().is_ok_and(|s| s.len() == 1), "{name}: {settings:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_file() {
+        let file = "json = true\nkeywords = [\"hello\", \"stop\"]\nsensitivity = 0.25\nexample = [\"a=b.wav\"]\n";
+        let args = with(file, &[]).expect("a good file").live;
+        assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("hello,stop"), 0.25));
+        assert!(args.json && args.keywords.examples.len() == 1);
+        let args = with(file, &["--sensitivity", "0.75", "-k", "go", "-e", "x=y.wav"]).expect("a good line").live;
+        assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("go"), 0.75));
+        assert!(args.keywords.examples.len() == 1 && args.keywords.examples[0].name == "x");
+        // What excludes it overrides it too.
+        let args = with(file, &["--no-tui"]).expect("a good line").live;
+        assert!(args.no_tui && !args.json);
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        for (text, parts) in [
+            ("json = true\nkeyword = \"a\"\n", ["line 2", "`keyword`"]),
+            ("\n\njson = \"yes\"\n", ["line 3", "true or false"]),
+            ("sensitivity = 2\n", ["line 1", "from 0 to 1"]),
+            ("keywords = \"a\nb\"\n", ["line 1", "kws.toml"]),
+            ("json = true\njson = true\n", ["line 2", "duplicate"]),
+            ("threshold = [0.5, 0.6]\n", ["line 1", "one value"]),
+            ("keywords = 2026-01-01\n", ["line 1", "text or a number"]),
+            ("[live]\njson = true\n", ["line 1", "`live`"]),
+            ("config = \"other.toml\"\n", ["line 1", "`config`"]),
+            ("json = true\nno-tui = true\n", ["kws.toml", "cannot be used with"]),
+        ] {
+            let error = format!("{:#}", with(text, &[]).expect_err("broken on purpose"));
+            assert!(parts.iter().all(|p| error.contains(p)) && !error.contains('\n'), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_errors_are_of_the_command_line() {
+        let line = ["kws-live", "--nonsense"].map(OsString::from);
+        assert!(load(&line).expect_err("broken on purpose").is::<clap::Error>());
+        let line = ["kws-live", "--config", "no-such-file.toml"].map(OsString::from);
+        assert!(format!("{:#}", load(&line).expect_err("it is not there")).contains("no-such-file.toml"));
+    }
+}

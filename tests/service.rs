@@ -1,0 +1,565 @@
+//! The program as a service: what it does with detections, how it is configured, and what does not stop it.
+#![cfg(unix)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use common::{program, recording, run, skip, text, wait_until};
+use serde_json::Value;
+
+/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
+const LOW: &str = "0.05";
+/// A bound on hanging, not on speed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Raw samples of the recording, for standard input.
+fn samples() -> Vec<i16> {
+    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
+    samples.iter().map(|s| (s * 32_768.0) as i16).collect()
+}
+
+/// The program, listening to standard input.
+struct Live {
+    child: Child,
+    sound: Option<ChildStdin>,
+    notes: Receiver<String>,
+    results: Receiver<String>,
+    seen: Vec<String>,
+}
+
+/// Lines of a pipe, on a thread of their own.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (give, lines) = channel();
+    std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
+    lines
+}
+
+impl Live {
+    fn start(args: &[&str]) -> Self {
+        Self::onto(Stdio::piped(), args)
+    }
+
+    fn onto(stdout: Stdio, args: &[&str]) -> Self {
+        let mut child = program(&["--input", "-", "--json", "--threshold", LOW, "--stats"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let sound = child.stdin.take();
+        let notes = lines(child.stderr.take().expect("a pipe"));
+        let results = child.stdout.take().map_or_else(|| channel().1, lines);
+        let mut live = Self { child, sound, notes, results, seen: Vec::new() };
+        live.note("listening to");
+        live
+    }
+
+    /// The next note that contains `part`.
+    fn note(&mut self, part: &str) -> String {
+        loop {
+            let next = self.notes.recv_timeout(PATIENCE);
+            let line = next.unwrap_or_else(|_| panic!("`{part}` is not said: {:?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn hear(&mut self, samples: &[i16]) {
+        let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        self.sound.as_mut().expect("it is open").write_all(&bytes).expect("it reads");
+    }
+
+    fn result(&self) -> Value {
+        let line = self.results.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no detection; {:?}", self.seen));
+        serde_json::from_str(&line).expect("a line is an object")
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+    }
+
+    /// Ends it with a signal; the status, the results and all notes.
+    fn end(mut self) -> (ExitStatus, Vec<Value>, Vec<String>) {
+        self.signal("TERM");
+        let status = self.child.wait().expect("it ends");
+        drop(self.sound.take());
+        let results = self.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect();
+        self.seen.extend(self.notes.iter());
+        (status, results, std::mem::take(&mut self.seen))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn records(stdout: &[u8]) -> Vec<Value> {
+    text(stdout).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
+}
+
+/// The number before a word in the line of `--stats`.
+fn before(notes: &str, word: &str) -> usize {
+    let stats = notes.lines().find(|l| l.contains("first_audio")).expect("--stats");
+    let words: Vec<&str> = stats.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    let at = words.iter().position(|w| *w == word).unwrap_or_else(|| panic!("`{word}` is not in {stats}"));
+    words[at - 1].parse().expect("a number")
+}
+
+fn on_file(args: &[&str]) -> std::process::Output {
+    let file = recording().display().to_string();
+    let mut line = vec!["--input", &file, "--json", "--threshold", LOW, "--stats", "--keywords", "hello,stop"];
+    line.extend(args);
+    run(&line)
+}
+
+#[test]
+fn exec_is_given_every_detection_and_stdout_stays_clean() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("heard");
+    let line = format!(
+        r#"sh -c 'echo noise; echo "$KWS_KEYWORD $KWS_SCORE $KWS_START $KWS_END $*" >> {}' sh {{keyword}} {{score}} {{start}} {{end}}"#,
+        file.display()
+    );
+    let out = on_file(&["--exec", &line]);
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{notes}");
+    let want: Vec<String> = records(&out.stdout)
+        .iter()
+        .map(|r| {
+            let keyword = r["keyword"].as_str().expect("a name");
+            let values = format!("{keyword} {} {} {}", r["score"], r["start"], r["end"]).replace(".0 ", " ");
+            format!("{values} {values}")
+        })
+        .collect();
+    let got = fs::read_to_string(&file).expect("it was written");
+    for word in ["hello", "stop"] {
+        assert!(got.lines().any(|l| l.starts_with(word)), "{got}");
+    }
+    assert!(got.lines().all(|l| want.iter().any(|w| w == l)), "{got} {want:?}");
+    assert_eq!((before(&notes, "started"), before(&notes, "failed")), (got.lines().count(), 0));
+    assert_eq!(before(&notes, "started") + before(&notes, "skipped"), want.len(), "{notes}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_is_stuck_holds_up_nobody_else() {
+    // Full before the program's first line: its stdout will not take a byte.
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&vec![b'\n'; 65_536]).expect("a pipe holds so much");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, dir) = (folder.path().join("heard"), folder.path().join("clips"));
+    let line = format!("sh -c 'echo $KWS_KEYWORD >> {}'", file.display());
+    let dir = dir.display().to_string();
+    let args = ["--keywords", "hello,stop", "--exec", &line, "--exec-timeout", "1", "--save", &dir];
+    let mut live = Live::onto(writer.into(), &args);
+    live.hear(&samples());
+    let heard = || fs::read_to_string(&file).unwrap_or_default();
+    assert!(wait_until(|| heard().contains("hello") && heard().contains("stop")), "{:?}", live.seen);
+    live.hear(&samples());
+    assert!(wait_until(|| heard().matches("stop").count() >= 2), "the sound goes on");
+    let (status, _, notes) = live.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    assert!(notes.iter().any(|l| l.contains("`stdout` has not finished")), "{notes:?}");
+    assert!(clips(Path::new(&dir)).len() >= 4);
+}
+
+#[test]
+fn a_program_over_its_time_is_killed_and_told() {
+    let out = on_file(&["--exec", "sleep 100", "--exec-timeout", "0.2"]);
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{notes}");
+    assert!(notes.contains("was killed after 0."), "{notes}");
+    assert!(before(&notes, "started") >= 2 && before(&notes, "started") == before(&notes, "failed"), "{notes}");
+}
+
+#[test]
+fn a_command_that_could_not_run_is_refused_at_the_start() {
+    for line in ["", "true 'open", "true {keywrod}", "no-such-program-anywhere", "/etc/passwd x", "{keyword}"] {
+        let out = on_file(&["--exec", line]);
+        let error = text(&out.stderr);
+        assert_eq!((out.status.code(), out.stdout.len(), error.lines().count()), (Some(2), 0, 1), "{line}: {error}");
+        assert!(error.starts_with("kws-live: --exec"), "{error}");
+    }
+}
+
+/// The clips in a folder, oldest first: the sound and what is said about it.
+fn clips(folder: &Path) -> Vec<(Vec<i16>, Value)> {
+    let entries = folder.read_dir().expect("a folder").map(|e| e.expect("an entry").path());
+    let mut files: Vec<PathBuf> = entries.filter(|p| p.extension().is_some_and(|e| e == "wav")).collect();
+    files.sort();
+    let one = |path: &PathBuf| {
+        let mut reader = hound::WavReader::open(path).expect("a wav file");
+        let spec = reader.spec();
+        assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 16_000, 16));
+        let sound = reader.samples().collect::<Result<Vec<i16>, _>>().expect("samples");
+        let json = fs::read_to_string(path.with_extension("json")).expect("JSON beside it");
+        (sound, serde_json::from_str(&json).expect("an object"))
+    };
+    files.iter().map(one).collect()
+}
+
+#[test]
+fn a_saved_clip_is_the_sound_around_the_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("new");
+    let out = on_file(&["--save", &dir.display().to_string()]);
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{notes}");
+    let found = records(&out.stdout);
+    let clips = clips(&dir);
+    assert!(found.len() >= 2 && clips.len() == found.len(), "{notes}");
+    assert_eq!(before(&notes, "clips"), clips.len());
+    assert_eq!(dir.read_dir().expect("a folder").count(), 2 * clips.len(), "nothing else is left there");
+    let source = samples();
+    let second = |value: &Value| value.as_f64().expect("seconds");
+    for (sound, said) in &clips {
+        let same = found.iter().find(|r| ["keyword", "score", "start", "end"].iter().all(|k| r[*k] == said[*k]));
+        assert!(same.is_some(), "{said} is not among {found:?}");
+        assert_eq!(said["model"], "default");
+        assert!(said["time"].as_str().is_some_and(|t| t.ends_with('Z')), "{said}");
+        // Times are rounded to milliseconds, sound is not.
+        let near = (second(&said["clip_start"]) * 16_000.0) as usize;
+        let from = (near.saturating_sub(16)..near + 17).find(|from| source[*from..].starts_with(sound));
+        assert!(from.is_some(), "{said}: these are not the samples of the source at that place");
+        let (start, end) = (second(&said["start"]), second(&said["end"]));
+        let (begin, length) = (second(&said["clip_start"]), sound.len() as f64 / 16_000.0);
+        assert!((begin - (start - 1.0).max(0.0)).abs() < 0.002, "{said}");
+        assert!((begin + length - (end + 0.5).min(source.len() as f64 / 16_000.0)).abs() < 0.002, "{said}");
+    }
+}
+
+#[test]
+fn the_oldest_clip_goes_when_there_are_too_many() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = on_file(&["--save", &folder.path().display().to_string(), "--save-max-files", "1"]);
+    let found = records(&out.stdout);
+    let clips = clips(folder.path());
+    assert_eq!(clips.len(), 1);
+    assert_eq!(clips[0].1["end"], found.last().expect("a detection")["end"], "the newest stays");
+    assert_eq!(before(&text(&out.stderr), "deleted"), found.len() - 1);
+}
+
+/// A file system of 16 kB; unmounted at the end.
+struct Tiny(tempfile::TempDir);
+
+impl Tiny {
+    fn mount() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let out = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
+        match out {
+            Ok(out) if out.status.success() => Ok(Self(folder)),
+            Ok(out) => Err(text(&out.stderr).trim().to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_saving_and_not_the_listening() {
+    let disk = match Tiny::mount() {
+        Ok(disk) => disk,
+        Err(reason) => {
+            skip(&format!("no small file system can be mounted: {reason}"));
+            return;
+        }
+    };
+    let out = on_file(&["--save", &disk.0.path().display().to_string()]);
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{notes}");
+    let found = records(&out.stdout);
+    assert!(found.len() >= 2);
+    assert_eq!(notes.lines().filter(|l| l.contains("no longer saved")).count(), 1, "{notes}");
+    assert!(
+        notes.contains("No space left") && notes.contains(&format!("{} clips were not saved", found.len())),
+        "{notes}"
+    );
+    assert_eq!(disk.0.path().read_dir().expect("a folder").count(), 0, "no half files are left");
+}
+
+#[test]
+fn a_folder_that_vanishes_stops_the_saving_and_not_the_listening() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("clips");
+    let mut live = Live::start(&["--keywords", "hello,stop", "--save", &dir.display().to_string()]);
+    live.note("stop:");
+    fs::remove_dir(&dir).expect("it was made");
+    live.hear(&samples());
+    live.note("no longer saved");
+    let mut found = vec![live.result()];
+    live.hear(&samples());
+    let heard = wait_until(|| {
+        found.extend(live.results.try_iter().map(|l| serde_json::from_str(&l).expect("an object")));
+        found.iter().any(|r: &Value| r["start"].as_f64() > Some(5.4))
+    });
+    assert!(heard, "{found:?}");
+    let (status, _, notes) = live.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    assert_eq!(notes.iter().filter(|l| l.contains("saved:")).count(), 1, "one warning: {notes:?}");
+    assert!(!dir.exists() && notes.iter().any(|l| l.contains("clips were not saved")), "{notes:?}");
+}
+
+fn configs(folder: &str) -> Vec<PathBuf> {
+    let mut folders = vec![Path::new("tests/fixtures/configs").join(folder)];
+    if cfg!(feature = "http") {
+        folders.push(folders[0].join("http"));
+    }
+    let files = folders.iter().flat_map(|f| f.read_dir().expect("a folder")).map(|e| e.expect("an entry").path());
+    files.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect()
+}
+
+#[test]
+fn good_configurations_pass_the_check() {
+    for file in configs("valid") {
+        let file = file.display().to_string();
+        let out = run(&["--config", &file, "--check-config"]);
+        assert_eq!(out.status.code(), Some(0), "{file}: {}", text(&out.stderr));
+        let line = text(&out.stdout);
+        assert!(line.lines().count() == 1 && line.contains("listens for") && line.starts_with(&file), "{line}");
+        assert!(!Path::new("target/no-folder-is-made-by-a-check").exists());
+    }
+}
+
+#[test]
+fn broken_configurations_name_what_is_wrong_and_where() {
+    let files = configs("invalid");
+    assert!(files.len() > 15);
+    for file in files {
+        let expect = fs::read_to_string(&file).expect("text");
+        let expect = expect.lines().next().and_then(|l| l.strip_prefix("# expect: ")).expect("its first line");
+        let out = run(&["--config", &file.display().to_string(), "--check-config"]);
+        let error = text(&out.stderr);
+        assert_eq!((out.status.code(), out.stdout.len(), error.lines().count()), (Some(2), 0, 1), "{file:?}: {error}");
+        for part in expect.split(' ') {
+            assert!(error.contains(part), "{file:?}: `{part}` is not in {error}");
+        }
+        // Without the check it does not start to listen either.
+        let out = run(&["--config", &file.display().to_string(), "--input", &recording().display().to_string()]);
+        assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{file:?}");
+    }
+}
+
+#[test]
+fn a_configuration_is_used_and_the_command_line_overrides_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kws.toml");
+    let source = recording().display().to_string();
+    let words = format!("input = {source:?}\nkeywords = [\"hello\", \"stop\"]\nthreshold = {LOW}\njson = true\n");
+    fs::write(&file, words).expect("room on the disk");
+    let file = file.display().to_string();
+    let out = run(&["--config", &file]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let found = records(&out.stdout);
+    assert!(["hello", "stop"].iter().all(|w| found.iter().any(|r| r["keyword"] == *w)), "{found:?}");
+    let out = run(&["--config", &file, "--keywords", "stop", "--no-tui"]);
+    assert!(out.status.success() && text(&out.stdout).lines().all(|l| l.ends_with("stop")), "{}", text(&out.stdout));
+}
+
+#[test]
+fn keywords_are_read_again_while_the_stream_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let words = folder.path().join("words.txt");
+    let write = |text: &str| fs::write(&words, text).expect("room on the disk");
+    write("hello\n");
+    let mut live = Live::start(&["--keywords-file", &words.display().to_string()]);
+    live.note("hello:");
+    // By a signal.
+    write("stop\n");
+    live.signal("HUP");
+    live.note("keywords reloaded: stop");
+    live.hear(&samples());
+    assert_eq!(live.result()["keyword"], "stop");
+    // A broken file changes nothing and says why.
+    write("hello,,stop\n");
+    live.signal("HUP");
+    let why = live.note("keywords not reloaded, the old ones stay");
+    assert!(why.contains("words.txt line 1"), "{why}");
+    live.hear(&samples());
+    let second = loop {
+        let hit = live.result();
+        assert_eq!(hit["keyword"], "stop");
+        if hit["start"].as_f64() > Some(5.4) {
+            break hit;
+        }
+    };
+    // The clock has gone on: the word is where it is in the second play.
+    assert!((8.5..10.5).contains(&second["start"].as_f64().expect("seconds")), "{second}");
+    // By the change alone.
+    write("hello\n");
+    live.note("keywords reloaded: hello");
+    live.hear(&samples());
+    let hello = wait_until(|| live.results.try_iter().any(|l| l.contains("\"hello\"")));
+    assert!(hello, "{:?}", live.seen);
+    let (status, _, notes) = live.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
+    assert!(stats.contains("lost 0 samples") && stats.contains("dropped 0 events"), "{stats}");
+}
+
+#[test]
+fn the_configuration_is_read_again_and_says_what_needs_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("kws.toml");
+    let write = |text: &str| fs::write(&file, text).expect("room on the disk");
+    write("keywords = \"hello\"\n");
+    let mut live = Live::start(&["--config", &file.display().to_string()]);
+    live.note("hello:");
+    write("keywords = [\"stop\", \"hello\"]\n");
+    live.signal("HUP");
+    live.note("keywords reloaded: stop, hello");
+    write("keywords = \"hello\"\nsensitivity = 0.9\n");
+    live.signal("HUP");
+    live.note("keywords reloaded: hello; other changes need a restart");
+    write("keyword = \"hello\"\n");
+    live.signal("HUP");
+    live.note("kws.toml: line 1: `keyword`");
+    fs::remove_file(&file).expect("it is there");
+    live.signal("HUP");
+    assert!(live.note("kws.toml: cannot read it").contains("not reloaded, the old ones stay"));
+    live.hear(&samples());
+    assert_eq!(live.result()["keyword"], "hello");
+    assert_eq!(live.end().0.code(), Some(0));
+}
+
+#[cfg(feature = "http")]
+mod http {
+    use std::net::{Shutdown, TcpStream};
+
+    use super::*;
+
+    impl Live {
+        fn address(&self) -> String {
+            let line = self.seen.iter().find(|l| l.contains("answering at")).expect("it says where");
+            line.rsplit('/').next().expect("an address").to_owned()
+        }
+    }
+
+    fn ask(address: &str, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    }
+
+    fn get(address: &str, path: &str) -> String {
+        ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+    }
+
+    #[test]
+    fn events_health_and_metrics_are_served() {
+        let mut live = Live::start(&["--keywords", "hello,stop", "--listen", "127.0.0.1:0"]);
+        let address = live.address();
+        live.note("stop:");
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut events = BufReader::new(stream.try_clone().expect("a socket"));
+        let mut until = |part: &str| {
+            let mut line = String::new();
+            while !line.starts_with(part) {
+                line.clear();
+                assert!(events.read_line(&mut line).expect("text") > 0, "`{part}` does not come");
+            }
+            line
+        };
+        assert!(until("Content-Type").contains("text/event-stream"));
+        until(": listening");
+        live.hear(&samples());
+        let first = live.result();
+        assert_eq!(until("id:").trim(), "id: 1");
+        let event: Value = serde_json::from_str(until("data: ").trim_start_matches("data: ")).expect("an object");
+        assert_eq!(event, first, "the same as on stdout");
+
+        let counted = wait_until(|| {
+            let text = get(&address, "/metrics");
+            text.contains("kws_detections_total{keyword=\"hello\"} 1") && text.contains("{keyword=\"stop\"} ")
+        });
+        assert!(counted, "{}", get(&address, "/metrics"));
+        let metrics = get(&address, "/metrics");
+        for name in [
+            "lost_samples_total 0",
+            "dropped_events_total 0",
+            "real_time_factor ",
+            "latency_seconds ",
+            "uptime_seconds ",
+        ] {
+            assert!(metrics.contains(&format!("\nkws_{name}")), "{name}: {metrics}");
+        }
+        let health = get(&address, "/health");
+        let body: Value = serde_json::from_str(health.split("\r\n\r\n").nth(1).expect("a body")).expect("an object");
+        assert!(health.starts_with("HTTP/1.1 200") && body["status"] == "ok", "{health}");
+        assert_eq!(body["keywords"], serde_json::json!(["hello", "stop"]));
+
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "404"),
+            ("POST /health HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), "405"),
+            ("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), "403"),
+            (format!("GET /health HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9_000)), "431"),
+            ("\u{1}\u{2}\r\n\r\n".to_owned(), "400"),
+        ] {
+            let answer = ask(&address, &request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        }
+
+        // The stream of events ends with the program, after its last event.
+        let (status, _, notes) = live.end();
+        assert_eq!(status.code(), Some(0), "{notes:?}");
+        let mut rest = String::new();
+        events.read_to_string(&mut rest).expect("it is closed in order");
+    }
+
+    #[test]
+    fn clients_that_hold_on_take_no_more_than_their_places() {
+        let mut live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0"]);
+        let address = live.address();
+        live.note("hello:");
+        let idle: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+        let full = wait_until(|| get(&address, "/health").starts_with("HTTP/1.1 503"));
+        assert!(full, "16 connections are the most");
+        live.hear(&samples());
+        assert_eq!(live.result()["keyword"], "hello", "the sound is not disturbed");
+        for stream in &idle {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        assert!(wait_until(|| get(&address, "/health").starts_with("HTTP/1.1 200")), "places come back");
+    }
+
+    #[test]
+    fn a_token_is_asked_for() {
+        let live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0", "--listen-token", "secret"]);
+        let address = live.address();
+        assert!(get(&address, "/health").starts_with("HTTP/1.1 401"));
+        let with = |token: &str| {
+            ask(&address, &format!("GET /health HTTP/1.1\r\nHost: any\r\nAuthorization: Bearer {token}\r\n\r\n"))
+        };
+        assert!(with("wrong").starts_with("HTTP/1.1 401") && with("secret").starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn other_machines_are_not_let_in_without_one() {
+        let out = on_file(&["--listen", "0.0.0.0:0"]);
+        let error = text(&out.stderr);
+        assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+        assert!(error.contains("--listen-token"), "{error}");
+    }
+}
