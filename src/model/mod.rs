@@ -226,6 +226,10 @@ pub trait Graph: Send {
 ///
 /// # Errors
 /// [`ModelError::NoBackend`], [`ModelError::Runtime`] or [`ModelError::Graph`].
+#[cfg_attr(
+    not(any(feature = "tract", feature = "ort")),
+    allow(unused_variables, reason = "a library without a backend can load nothing")
+)]
 pub fn load_graph(onnx: &[u8], role: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
     match choice.backend {
         #[cfg(feature = "tract")]

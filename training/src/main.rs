@@ -1,8 +1,8 @@
 //! `kws-train`: prepare, fit, evaluate and export.
 
 use clap::{Parser, Subcommand};
-use kws_train::eval::{calibrate, keywords, phrases, report, terms, wake, windows, words};
 use kws_train::data::{prepare, report as data_report};
+use kws_train::eval::{calibrate, keywords, phrases, report, terms, wake, windows, words};
 use kws_train::{align, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]

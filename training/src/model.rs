@@ -144,7 +144,8 @@ impl StreamModel {
                 doubtful[row as usize * batch.texts.len() + text as usize] = true;
             }
             let doubtful = Tensor::from_slice(&doubtful).view([strangers, -1]).to_device(device);
-            let (text_of, wrong_text, keys) = (ints(&batch.right_text), ints(&batch.wrong_text), ints(&batch.text_keys));
+            let (text_of, wrong_text, keys) =
+                (ints(&batch.right_text), ints(&batch.wrong_text), ints(&batch.text_keys));
             let pairing = Pairing {
                 audio: &right,
                 texts: &texts,

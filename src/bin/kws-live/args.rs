@@ -161,8 +161,8 @@ pub struct LiveArgs {
 /// Options of `scan`.
 #[derive(Debug, clap::Args)]
 pub struct ScanArgs {
-    /// Recordings
-    #[arg(required = true, value_name = "FILE")]
+    /// Recordings, or folders with recordings in them and below
+    #[arg(required = true, value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub keywords: KeywordArgs,

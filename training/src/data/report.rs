@@ -127,7 +127,9 @@ pub fn run(args: &DataReportArgs) -> Result<()> {
     let corpora =
         corpus_folders(&args.data, &args.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
     ensure!(!corpora.is_empty(), "{} holds no folder with a manifest.jsonl", args.data.display());
-    let mut text = String::from("# What the model was trained and developed on\n\n`kws-train data-report`; nothing of it is in this repository.\n\n");
+    let mut text = String::from(
+        "# What the model was trained and developed on\n\n`kws-train data-report`; nothing of it is in this repository.\n\n",
+    );
     let _ = write!(text, "{}", table(&corpora)?);
     match &args.out {
         Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),

@@ -55,7 +55,8 @@ impl Disturbed {
     pub fn apply(&self, path: &Path, samples: &[f32]) -> Vec<f32> {
         let mut out = samples.to_vec();
         let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-        let draw = |i: usize| usize::from(digest[i]) << 16 | usize::from(digest[i + 1]) << 8 | usize::from(digest[i + 2]);
+        let draw =
+            |i: usize| usize::from(digest[i]) << 16 | usize::from(digest[i + 1]) << 8 | usize::from(digest[i + 2]);
         if !self.rooms.is_empty() {
             let room = &self.rooms[draw(0) % self.rooms.len()];
             convolve(&mut RealFftPlanner::new(), &mut out, direct_path_first(room));

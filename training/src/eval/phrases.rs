@@ -217,7 +217,8 @@ fn report(scores: &[(usize, String, f32)]) -> PhrasesReport {
             tpr_at_1_percent: tpr_at(&right, &wrong, 0.01),
         })
     };
-    let lengths = std::iter::once((None, "all".to_owned())).chain((1..=LONGEST).map(|w| (Some(w), format!("{w} words"))));
+    let lengths =
+        std::iter::once((None, "all".to_owned())).chain((1..=LONGEST).map(|w| (Some(w), format!("{w} words"))));
     lengths
         .map(|(words, name)| {
             let kinds = ["easy", "hard", "prefix"];
@@ -254,8 +255,7 @@ mod tests {
     #[test]
     fn distances_and_beginnings_by_hand() {
         let p = |text: &str| parse_phones(text).expect("ARPAbet");
-        let (governor, government, govern) =
-            (p("G AH V ER N ER"), p("G AH V ER M AH N T"), p("G AH V ER N"));
+        let (governor, government, govern) = (p("G AH V ER N ER"), p("G AH V ER M AH N T"), p("G AH V ER N"));
         assert_eq!(edit_distance(&governor, &govern), 1);
         assert_eq!(edit_distance(&governor, &government), 3);
         assert!(begin_alike(&governor, &government));

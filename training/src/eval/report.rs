@@ -183,7 +183,9 @@ fn page(report: &Report) -> String {
 
     line("\n## Phrases against near texts (LibriPhrase-style, librispeech-dev)\n".into());
     line("`kws-train eval phrases`; clips at aligned borders, the spotter's highest score. The official list is not used.\n".into());
-    line("| clips | texts | EER | AUC | true positives at 1 % | right, wrong pairs |\n|---|---|---|---|---|---|".into());
+    line(
+        "| clips | texts | EER | AUC | true positives at 1 % | right, wrong pairs |\n|---|---|---|---|---|---|".into(),
+    );
     for (length, kinds) in &report.phrases {
         for (kind, c) in kinds {
             let tpr = percent(c.tpr_at_1_percent);
@@ -213,14 +215,23 @@ fn page(report: &Report) -> String {
     }
     line(format!("\nMean EER {}.", percent(s.mean_eer)));
     if let Some(accuracy) = s.accuracy {
-        line(format!("Of {} clips of one of these words, the right one scores highest in {}.", s.accuracy_clips, percent(accuracy)));
+        line(format!(
+            "Of {} clips of one of these words, the right one scores highest in {}.",
+            s.accuracy_clips,
+            percent(accuracy)
+        ));
     }
     if let (Some(median), Some(p90)) = (s.latency_ms_median, s.latency_ms_p90) {
         line(format!("Detections come {median:.0} ms (median) and {p90:.0} ms (p90) behind the word's labelled end."));
     }
 
     let k = &report.wake;
-    line(format!("\n## Wake words ({} words, {} recordings, {:.2} h with music, noise and other languages)\n", k.words.len(), k.recordings, k.hours));
+    line(format!(
+        "\n## Wake words ({} words, {} recordings, {:.2} h with music, noise and other languages)\n",
+        k.words.len(),
+        k.recordings,
+        k.hours
+    ));
     line("`kws-train eval wake`; misses at so many false alarms an hour and word. Rates under one an hour rest on four hours.\n".into());
     let head: Vec<String> = RATES.iter().map(|r| format!("{r} FA/h")).collect();
     line(format!("| | {} |\n|---|{}", head.join(" | "), "---|".repeat(RATES.len())));
@@ -241,11 +252,16 @@ fn page(report: &Report) -> String {
 
     let v = &report.windows;
     let _ = writeln!(out, "\n## The paper's protocol: fixed windows over running speech (librispeech-dev)\n");
-    let _ = writeln!(out, "`kws-train eval windows`; EER over windows, {} known and {} unknown words.\n", v.keywords.0, v.keywords.1);
+    let _ = writeln!(
+        out,
+        "`kws-train eval windows`; EER over windows, {} known and {} unknown words.\n",
+        v.keywords.0, v.keywords.1
+    );
     out.push_str("| windows | known words | unknown words |\n|---|---|---|\n");
     for (length, (known, unknown)) in &v.fixed {
         let _ = writeln!(out, "| {length} s | {} | {} |", rate(known.as_ref()), rate(unknown.as_ref()));
     }
-    let _ = writeln!(out, "| the live scorer, recordings | {} | {} |", rate(v.live.0.as_ref()), rate(v.live.1.as_ref()));
+    let _ =
+        writeln!(out, "| the live scorer, recordings | {} | {} |", rate(v.live.0.as_ref()), rate(v.live.1.as_ref()));
     out
 }

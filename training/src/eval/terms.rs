@@ -107,8 +107,11 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
 pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
     let text = fs::read_to_string(&args.list).with_context(|| format!("cannot read {}", args.list.display()))?;
-    let words: Vec<String> =
-        text.lines().filter_map(|l| Some(l.split_once('\t')?.1.trim().to_lowercase())).filter(|w| !w.is_empty()).collect();
+    let words: Vec<String> = text
+        .lines()
+        .filter_map(|l| Some(l.split_once('\t')?.1.trim().to_lowercase()))
+        .filter(|w| !w.is_empty())
+        .collect();
     ensure!(!words.is_empty(), "{} has no keyword: write an identifier, a tab and the words", args.list.display());
     let recordings = read(&args.manifests, &args.split, Half::All)?;
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;

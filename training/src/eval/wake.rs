@@ -246,7 +246,12 @@ pub fn run(args: &WakeArgs) -> Result<()> {
     for w in &report.words {
         let rates: Vec<f64> = w.miss.iter().map(|m| m.rate).collect();
         let (found, places) = (w.found, w.miss[0].places);
-        log::info!("{:<14} {}  found {found:>3} of {places:>3}, {:.2} FA/h", w.word, percent(&rates), w.alarms_per_hour);
+        log::info!(
+            "{:<14} {}  found {found:>3} of {places:>3}, {:.2} FA/h",
+            w.word,
+            percent(&rates),
+            w.alarms_per_hour
+        );
     }
     log::info!("mean           {}", percent(&report.mean_miss));
     let common: Vec<f64> = report.common_miss.iter().map(|m| m.rate).collect();

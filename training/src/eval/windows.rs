@@ -113,7 +113,11 @@ impl Pools {
 fn draw(recordings: &[Recording], most: usize) -> Vec<String> {
     let durations = WordsConfig::default();
     let long = |r: &Recording| -> Vec<String> {
-        r.words.iter().filter(|w| durations.takes(w.end - w.start) && w.phones.len() >= 3).map(|w| w.text.clone()).collect()
+        r.words
+            .iter()
+            .filter(|w| durations.takes(w.end - w.start) && w.phones.len() >= 3)
+            .map(|w| w.text.clone())
+            .collect()
     };
     let words: BTreeSet<String> = recordings.iter().flat_map(long).collect();
     let mut drawn: Vec<_> = words.into_iter().map(|w| (Sha256::digest(w.as_bytes()), w)).collect();
@@ -186,9 +190,15 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
 pub fn run(args: &WindowsArgs) -> Result<()> {
     let report = measure(args)?;
     let show = |rate: &Option<Rate>| {
-        rate.as_ref().map_or("-".into(), |r| format!("{:5.1} % ({} of {})", 100.0 * r.eer, r.positives, r.positives + r.negatives))
+        rate.as_ref().map_or("-".into(), |r| {
+            format!("{:5.1} % ({} of {})", 100.0 * r.eer, r.positives, r.positives + r.negatives)
+        })
     };
-    log::info!("{} known and {} unknown words; EER (pairs with the word, of all)", report.keywords.0, report.keywords.1);
+    log::info!(
+        "{} known and {} unknown words; EER (pairs with the word, of all)",
+        report.keywords.0,
+        report.keywords.1
+    );
     for (length, (iv, oov)) in &report.fixed {
         log::info!("fixed windows of {length} s: IV {}  OOV {}", show(iv), show(oov));
     }

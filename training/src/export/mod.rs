@@ -181,7 +181,9 @@ pub fn halve_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
     let mut manifest: Manifest = toml::from_str(&text)?;
     let mut files = BTreeMap::new();
     let mut checks = Vec::new();
-    for (name, entry) in manifest.files.iter_mut().filter(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "onnx")) {
+    for (name, entry) in
+        manifest.files.iter_mut().filter(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "onnx"))
+    {
         let bytes = fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
         let halved = half::halve(&bytes, name)?;
         if halved != bytes {

@@ -114,7 +114,8 @@ mod tests {
         let shape = Shape { stride: 3, delay: stream.delay(), parts: 4 };
         let small = BatchConfig { crops: 4, ..BatchConfig::default() };
         let mut batcher =
-            Batcher::new(cache, &[corpus], small, AugmentConfig::none(), config.frontend.clone(), shape, 1).expect("words");
+            Batcher::new(cache, &[corpus], small, AugmentConfig::none(), config.frontend.clone(), shape, 1)
+                .expect("words");
         let batch = batcher.batch(0).expect("a batch");
         let features = Tensor::from_slice(&batch.features).view(batch.features_shape);
         // Running statistics other than the first ones, as training leaves them.

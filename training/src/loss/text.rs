@@ -59,7 +59,14 @@ mod tests {
     use super::*;
 
     /// [`clap`] of pairs without doubt.
-    fn plain(audio: &Tensor, texts: &Tensor, wrong: &Tensor, text_of: &Tensor, keys: &Tensor, scale: &Tensor) -> Tensor {
+    fn plain(
+        audio: &Tensor,
+        texts: &Tensor,
+        wrong: &Tensor,
+        text_of: &Tensor,
+        keys: &Tensor,
+        scale: &Tensor,
+    ) -> Tensor {
         let doubtful = Tensor::zeros([wrong.size()[0], texts.size()[0]], (Kind::Bool, tch::Device::Cpu));
         clap(&Pairing { audio, texts, wrong, text_of, wrong_text: text_of, keys, doubtful: &doubtful }, scale)
     }

@@ -171,12 +171,13 @@ fn stats(counts: &Counts, started: Instant) -> String {
     let latency = meters.latency().map_or_else(|| "none".into(), |l| format!("{:.0} ms", l * 1e3));
     format!(
         "first_audio {}, ready {}, heard {:.2} s, real_time_factor {:.4}, latency {latency}, lost {} samples, \
-         dropped {} events, clipped {} samples, detections {}{}",
+         device overruns {}, dropped {} events, clipped {} samples, detections {}{}",
         since(meters.levels().first_audio()),
         since(meters.ready()),
         meters.seconds(),
         meters.real_time_factor(),
         meters.lost(),
+        meters.levels().overruns(),
         counts.dropped(),
         meters.levels().clipped(),
         meters.detections(),

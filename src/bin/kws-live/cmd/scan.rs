@@ -1,10 +1,13 @@
 //! `scan`: keywords in recordings, several files at once, results in the order of the files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use anyhow::{Context, ensure};
 use kws_live::audio::{FileSource, Pace};
 use kws_live::engine::{EngineError, Pipeline, said};
 use kws_live::spotter::{Spotter, SpotterConfig};
@@ -23,8 +26,45 @@ struct Scanned {
     detected: bool,
 }
 
+/// How the recordings in a folder are told from other files.
+const EXTENSIONS: [&str; 7] = ["wav", "flac", "ogg", "oga", "opus", "mp3", "wave"];
+
+/// The files as given, and for a folder all recordings in it and below it, by name.
+fn recordings(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut out = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            let before = out.len();
+            below(path, &mut out)?;
+            let kinds = EXTENSIONS.join(", ");
+            ensure!(out.len() > before, "{}: no recording in this folder or below it ({kinds})", path.display());
+        } else {
+            out.push(path.clone());
+        }
+    }
+    Ok(out)
+}
+
+fn below(folder: &Path, out: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let list = || -> std::io::Result<Vec<fs::DirEntry>> { fs::read_dir(folder)?.collect() };
+    let mut entries = list().with_context(|| format!("{}: cannot list it", folder.display()))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let known = |e: &OsStr| EXTENSIONS.iter().any(|k| e.eq_ignore_ascii_case(k));
+        // A link to a folder may lead back up: only folders themselves are followed.
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            below(&path, out)?;
+        } else if path.extension().is_some_and(known) && path.is_file() {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
 pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     let wanted = Wanted::read(&args.keywords)?.some()?;
+    let files = recordings(&args.files)?;
     let listening = Listening::load(&args.model, &wanted)?;
     let config = SpotterConfig {
         choice: args.model.choice(),
@@ -34,7 +74,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     };
     let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut spotters = Vec::new();
-    for _ in 0..cores.min(args.files.len()) {
+    for _ in 0..cores.min(files.len()) {
         let mut spotter = Spotter::new(&listening.bundle, config.clone())?;
         for keyword in &listening.keywords {
             spotter.add(keyword.clone());
@@ -47,11 +87,11 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     }
     // What a scan does not need any more: text tower, lexicon, the files of the bundle.
     drop(listening);
-    scan(args, spotters)
+    scan(args, &files, spotters)
 }
 
 /// Spreads the files over the spotters, one thread each.
-fn scan(args: &ScanArgs, spotters: Vec<Spotter>) -> anyhow::Result<bool> {
+fn scan(args: &ScanArgs, files: &[PathBuf], spotters: Vec<Spotter>) -> anyhow::Result<bool> {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (give, results) = crossbeam_channel::bounded(2 * spotters.len());
@@ -61,7 +101,7 @@ fn scan(args: &ScanArgs, spotters: Vec<Spotter>) -> anyhow::Result<bool> {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(file) = args.files.get(index) else { break };
+                    let Some(file) = files.get(index) else { break };
                     let outcome;
                     (spotter, outcome) = one(spotter, file, args);
                     if give.send((index, outcome)).is_err() {
@@ -96,7 +136,7 @@ fn scan(args: &ScanArgs, spotters: Vec<Spotter>) -> anyhow::Result<bool> {
         match failed {
             0 => Ok(detected),
             // A single file's error has been told already, but the status must tell it too.
-            n => anyhow::bail!("{n} of {} files could not be scanned", args.files.len()),
+            n => anyhow::bail!("{n} of {} files could not be scanned", files.len()),
         }
     })
 }
@@ -128,4 +168,25 @@ fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<S
         }
     }
     (pipeline.into_spotter(), outcome.map(|()| scanned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_stands_for_the_recordings_below_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| home.path().join(name);
+        fs::create_dir_all(at("b/c")).expect("room on the disk");
+        for name in ["z.WAV", "a.txt", "b/c/x.opus", "b/y.flac"] {
+            fs::write(at(name), b"").expect("room on the disk");
+        }
+        let given = [at("named.anything"), home.path().to_owned()];
+        let want = [at("named.anything"), at("b/c/x.opus"), at("b/y.flac"), at("z.WAV")];
+        assert_eq!(recordings(&given).expect("readable"), want);
+        fs::create_dir(at("b/empty")).expect("room on the disk");
+        let error = recordings(&[at("b/empty")]).expect_err("nothing in it").to_string();
+        assert!(error.contains("no recording"), "{error}");
+    }
 }

@@ -43,6 +43,11 @@ pub fn text(state: &State) -> String {
         "Samples lost before they were heard, at the rate of the source.",
         meters.lost(),
     );
+    out.counter(
+        "kws_device_overruns_total",
+        "Times that the sound system itself lost sound.",
+        meters.levels().overruns(),
+    );
     let dropped = counts.dropped() + state.missed();
     out.counter("kws_dropped_events_total", "Events that a receiver was too slow for.", dropped);
     out.counter("kws_clipped_samples_total", "Samples at full scale.", meters.levels().clipped());

@@ -73,6 +73,7 @@ pub struct Readings {
     pub real_time_factor: f32,
     pub latency: Option<f32>,
     pub lost: u64,
+    pub overruns: u64,
     pub dropped_events: u64,
 }
 
@@ -86,6 +87,7 @@ impl Readings {
             real_time_factor: meters.real_time_factor(),
             latency: meters.latency(),
             lost: meters.levels().dropped().max(meters.lost()),
+            overruns: meters.levels().overruns(),
             dropped_events: meters.dropped_events(),
         }
     }

@@ -62,6 +62,7 @@ fn busy() -> App {
         real_time_factor: 0.012,
         latency: Some(0.24),
         lost: 480,
+        overruns: 5,
         dropped_events: 2,
     };
     app.held_peak = 0.5;
@@ -169,6 +170,7 @@ fn everything_is_on_a_usual_screen() {
         "real-time factor 0.012",
         "latency 240 ms",
         "lost 480",
+        "device overruns 5",
         "clipped 3",
         "events dropped 2",
         "▸ hello",

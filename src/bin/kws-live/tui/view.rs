@@ -145,6 +145,9 @@ impl App {
         show(" real-time factor ", format!("{:.3}", r.real_time_factor), r.real_time_factor > 0.8);
         show("  latency ", latency, false);
         show("  lost ", r.lost.to_string(), r.lost > 0);
+        if r.overruns > 0 {
+            show("  device overruns ", r.overruns.to_string(), true);
+        }
         if r.clipped > 0 {
             show("  clipped ", r.clipped.to_string(), false);
         }
