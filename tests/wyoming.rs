@@ -377,9 +377,21 @@ fn programs_and_new_keywords_work_as_with_a_microphone() {
     let want = expected("hello");
     client.stream(&samples(), 0);
     assert_eq!(client.detections(want.len()), want);
+    // One whose stream goes on meanwhile.
+    let mut endless = server.client();
+    endless.chunk(&samples(), (16_000, 1), Some(0));
+    assert!(endless.detections(1)[0].0 == "hello");
     write(&words, "stop\n");
     server.signal("HUP");
     server.note("keywords reloaded: stop");
+    endless.chunk(&samples(), (16_000, 1), Some(60_000));
+    let time = loop {
+        let (name, time) = endless.detections(1).remove(0);
+        if name == "stop" {
+            break time;
+        }
+    };
+    assert!((63_500..65_000).contains(&time), "{time}");
     let want = expected("stop");
     client.stream(&samples(), 0);
     assert_eq!(client.detections(want.len()), want);

@@ -172,6 +172,9 @@ impl Client<'_> {
         if self.stream.is_none() {
             // Clients that do not say audio-start: a chunk says as much.
             self.begin(&event.data)?;
+        } else if self.ear.as_ref().is_some_and(|ear| !Arc::ptr_eq(&ear.listing, &self.hub.keywords())) {
+            // They were read again; a satellite's stream may never end.
+            self.tune()?;
         }
         let (Some(stream), Some(ear)) = (&mut self.stream, &mut self.ear) else { return Ok(()) };
         if Format::of(&event.data, Some(stream.format())).map_err(Broken::Refused)? != stream.format() {
@@ -207,7 +210,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// To the client first, which waits for it.
+    /// To the ways out first, which do not wait: they hear of it also where the client takes no answer.
     fn tell(&mut self, hits: &[Detection]) -> Result<(), Broken> {
         for hit in hits {
             let (Some(stream), Some(ear)) = (&mut self.stream, &self.ear) else { break };
@@ -232,4 +235,103 @@ fn timestamp(data: &Map<String, Value>) -> Option<i64> {
 
 fn quote(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(QUOTE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpListener};
+
+    use kws_live::enrol::Enroller;
+    use kws_live::model::Bundle;
+    use kws_live::spotter::SpotterConfig;
+    use kws_live::text::parse_keywords;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hub() -> Hub {
+        let bundle = Bundle::embedded().expect("the model");
+        let mut enroller = Enroller::new(&bundle, SpotterConfig::default().choice).expect("the model");
+        let specs = parse_keywords("hello, stop").expect("a list");
+        let keywords = specs.iter().map(|spec| enroller.text(spec).expect("a word")).collect();
+        Hub::new(bundle, SpotterConfig::default(), keywords).expect("the model")
+    }
+
+    /// What a client is told if it sends all this and then no more, and how it ends.
+    fn converse(hub: &Hub, bytes: &[u8]) -> (Vec<String>, Result<(), Broken>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut near = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let far = listener.accept().expect("a connection").0;
+        near.write_all(bytes).expect("a socket's buffer holds it");
+        near.shutdown(Shutdown::Write).expect("it is open");
+        let outcome = serve(&far, "test", hub);
+        drop(far);
+        let mut answers = Vec::new();
+        let mut wire = Wire::new(Timed::new(&near, LIMITS));
+        while let Ok(Some(event)) = wire.next() {
+            answers.push(event.kind);
+        }
+        (answers, outcome)
+    }
+
+    fn chunk(data: &Value, payload: &[u8]) -> Vec<u8> {
+        let data = data.to_string();
+        let line = json!({ "type": "audio-chunk", "data_length": data.len(), "payload_length": payload.len() });
+        [format!("{line}\n{data}").as_bytes(), payload].concat()
+    }
+
+    #[test]
+    fn a_stream_needs_no_audio_start_and_a_second_one_forgets_the_first() {
+        let hub = hub();
+        let format = json!({ "rate": 8_000, "width": 2, "channels": 1 });
+        let quiet = chunk(&format, &[0; 320]);
+        let stop = encode("audio-stop", &json!({}));
+        let (answers, outcome) = converse(&hub, &[quiet.clone(), stop.clone(), quiet.clone(), stop.clone()].concat());
+        assert!(outcome.is_ok() && answers == ["not-detected", "not-detected"], "{answers:?} {outcome:?}");
+        let start = encode("audio-start", &json!({ "rate": 48_000, "width": 2, "channels": 3 }));
+        let (answers, outcome) = converse(&hub, &[quiet, start, stop].concat());
+        assert!(outcome.is_ok() && answers == ["not-detected"], "{answers:?} {outcome:?}");
+    }
+
+    /// Values of the right kind, of the wrong kind, and far out.
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            Just(json!("x")),
+            Just(json!([])),
+            Just(json!(["hello", 1, "STOP"])),
+            Just(json!(1e300)),
+            any::<i64>().prop_map(Value::from),
+            prop::sample::select(vec![0, 1, 2, 3, 4_000, 8_000, 16_000, 44_100, 48_000, 384_000]).prop_map(Value::from),
+        ]
+    }
+
+    fn event() -> impl Strategy<Value = Vec<u8>> {
+        let kinds = vec!["describe", "detect", "audio-start", "audio-stop", "ping", "other"];
+        let wild = (prop::sample::select(kinds), prop::collection::vec(value(), 5)).prop_map(|(kind, v)| {
+            encode(
+                kind,
+                &json!({ "rate": v[0], "width": 2, "channels": 1, "timestamp": v[1], "names": v[2], "text": v[3] }),
+            )
+        });
+        let rate = prop::sample::select(vec![4_000, 16_000, 44_101]);
+        let good =
+            (rate, 1..3_u64, value(), prop::collection::vec(any::<u8>(), 0..400)).prop_map(|(r, c, t, sound)| {
+                let data = json!({ "rate": r, "width": 2, "channels": c, "timestamp": t });
+                let whole = sound.len() / 4 * 4;
+                [encode("audio-start", &data), chunk(&data, &sound[..whole]), chunk(&json!({}), &sound)].concat()
+            });
+        prop_oneof![wild, good]
+    }
+
+    #[test]
+    fn any_conversation_ends_in_order() {
+        let hub = hub();
+        let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+        proptest!(config, |(events in prop::collection::vec(event(), 0..8))| {
+            let (answers, outcome) = converse(&hub, &events.concat());
+            let told = answers.iter().filter(|kind| *kind == "error").count();
+            prop_assert_eq!(told, usize::from(outcome.is_err()), "{:?} {:?}", answers, outcome);
+        });
+    }
 }

@@ -164,7 +164,7 @@ impl Hub {
         self.listed().all.clone()
     }
 
-    /// Listens for exactly these, from the next stream of each client on.
+    /// Listens for exactly these, from the next chunk of each client on.
     pub fn replace(&self, keywords: Vec<Keyword>) {
         let (old, new) = {
             let mut listed = self.listed();
