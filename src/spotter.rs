@@ -263,12 +263,17 @@ impl Spotter {
 
     /// Starts to listen for a keyword.
     pub fn add(&mut self, keyword: Keyword) -> KeywordId {
+        let id = self.push(keyword);
+        self.rebuild();
+        id
+    }
+
+    fn push(&mut self, keyword: Keyword) -> KeywordId {
         let id = KeywordId(self.next_id);
         self.next_id += 1;
         let threshold = keyword.threshold;
         let name = keyword.name.as_str().into();
         self.slots.push(Slot { id, name, keyword, threshold, trigger: Trigger::default(), score: 0.0, best: None });
-        self.rebuild();
         id
     }
 
@@ -278,6 +283,16 @@ impl Spotter {
         self.slots.retain(|s| s.id != id);
         self.rebuild();
         self.slots.len() < before
+    }
+
+    /// Listens for exactly these from now on, under new handles, which follow one another.
+    pub fn set_keywords(&mut self, keywords: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
+        self.slots.clear();
+        for keyword in keywords {
+            self.push(keyword);
+        }
+        self.rebuild();
+        self.slots.iter().map(|s| s.id).collect()
     }
 
     fn rebuild(&mut self) {

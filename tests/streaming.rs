@@ -81,3 +81,18 @@ fn after_a_gap_the_clock_has_gone_on() {
         assert_eq!((a.start + 160_000, a.end + 160_000), (b.start, b.end));
     }
 }
+
+#[test]
+fn keywords_set_at_once_are_heard_as_if_they_had_been_added() {
+    let samples = decode_16k(&common::recording()).expect("the fixture");
+    let mut spotter = spotter(3);
+    let want = listen(&mut spotter, &samples, &[1_440]);
+    let keywords: Vec<_> = spotter.keywords().map(|k| k.keyword.clone()).collect();
+    let (first, old) = (keywords[0].clone(), spotter.keywords().map(|k| k.id).max());
+    let alone = spotter.set_keywords([first]);
+    assert!(alone.len() == 1 && alone.iter().max() > old.iter().max(), "handles are never used twice");
+    let ids = spotter.set_keywords(keywords);
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]) && ids.first() > alone.first());
+    spotter.reset();
+    assert!(same(&listen(&mut spotter, &samples, &[1_440]), &want));
+}

@@ -40,7 +40,7 @@ impl ScoreMeter {
     }
 }
 
-/// The engine's meters.
+/// The engine's meters. A program that runs [`Spotter`](crate::spotter::Spotter)s itself can fill its own.
 #[derive(Debug)]
 pub struct Meters {
     levels: Arc<Levels>,
@@ -134,7 +134,8 @@ impl Meters {
         self.stop.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_ready(&self) {
+    /// It listens from now on.
+    pub fn set_ready(&self) {
         let _ = self.ready.set(Instant::now());
     }
 
@@ -142,7 +143,13 @@ impl Meters {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    pub(super) fn detected(&self, latency: f32) {
+    /// So many more samples at 16 kHz were heard.
+    pub fn add_heard(&self, samples: u64) {
+        self.position.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// One more detection, so many seconds after its word.
+    pub fn detected(&self, latency: f32) {
         self.latency.store(latency.to_bits(), Ordering::Relaxed);
         self.detections.fetch_add(1, Ordering::Relaxed);
     }
@@ -159,8 +166,9 @@ impl Meters {
         self.dropped_events.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Only the worker writes it, so read and store need no lock.
-    pub(super) fn spent(&self, spent: f32, audio: f32) {
+    /// So many seconds were spent on so many seconds of audio. Read and store need no lock: the worker is alone, and what
+    /// several writers can lose is a term of an average.
+    pub fn spent(&self, spent: f32, audio: f32) {
         if audio <= 0.0 {
             return;
         }

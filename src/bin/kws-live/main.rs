@@ -8,12 +8,14 @@ mod cmd;
 mod events;
 #[cfg(feature = "http")]
 mod http;
+mod net;
 mod output;
 #[cfg(any(feature = "mic", feature = "tui"))]
 mod quiet;
 mod service;
 #[cfg(feature = "tui")]
 mod tui;
+mod wyoming;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     };
     let outcome = match args.command {
         None if args.live.service.check_config => cmd::check::run(&args.live),
+        None if args.live.service.wyoming.is_some() => cmd::wyoming::run(&args.live, line, started),
         None => cmd::live::run(&args.live, line, started),
         Some(Command::Scan(scan)) => cmd::scan::run(&scan),
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),

@@ -37,6 +37,9 @@ pub struct Record {
     pub end: f64,
     /// The file, as it was given.
     pub file: Option<String>,
+    /// The client that sent the sound, its address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 impl Record {
@@ -51,6 +54,7 @@ impl Record {
             start: round(seconds(start), 1e3),
             end: round(seconds(end), 1e3),
             file: file.map(str::to_owned),
+            client: None,
         }
     }
 

@@ -28,9 +28,21 @@ pub struct ServiceArgs {
     /// Megabytes to keep there; the oldest go first
     #[arg(long, value_name = "MB", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     pub save_max_mb: u32,
+    /// Listen to clients of the Wyoming protocol, such as Home Assistant, in place of a microphone: at HOST:PORT
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    #[arg(conflicts_with_all = ["input", "device", "duration", "save"])]
+    pub wyoming: Option<String>,
     #[cfg(feature = "http")]
     #[command(flatten)]
     pub http: HttpArgs,
+}
+
+/// Looked up only when the port is opened.
+fn host_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("expected an address and a port, such as 127.0.0.1:10400".into()),
+    }
 }
 
 /// The HTTP end.

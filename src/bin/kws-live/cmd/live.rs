@@ -11,7 +11,7 @@ use kws_live::spotter::{Spotter, SpotterConfig};
 
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs};
-use crate::events::{Counts, Outputs, Patience, Plan};
+use crate::events::{Counts, Feed, Outputs, Patience, Plan};
 use crate::output::note;
 use crate::service::{reload::Reload, signals};
 
@@ -39,7 +39,7 @@ impl View {
 /// `line` is the command line, for the case that its files are read again.
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     let view = View::of(args);
-    log_to(args.log.as_deref(), view)?;
+    log_to(args.log.as_deref(), view == View::Tui)?;
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
         wanted = wanted.some()?;
@@ -50,15 +50,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
     // Without a keyboard nothing is added later.
     let enroller = (view == View::Tui).then_some(enroller);
-    let mut spotter = Spotter::new(
-        &bundle,
-        SpotterConfig {
-            choice: args.model.choice(),
-            sensitivity: args.keywords.sensitivity,
-            threshold: args.keywords.threshold,
-            ..SpotterConfig::default()
-        },
-    )?;
+    let mut spotter = Spotter::new(&bundle, spotter_config(args))?;
     for keyword in keywords {
         spotter.add(keyword);
     }
@@ -79,14 +71,15 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     let mut engine = Engine::start(source, spotter, enroller, &config)?;
     let patience = Patience { wait: config.delivery == Delivery::Wait, asked: signals::Asked::default() };
     let signalled = patience.asked.clone();
-    let outputs = plan.start(&engine, model, file, (view != View::Tui).then_some(args.json), patience)?;
+    let outputs = plan.start(Feed::of(&engine), model, file, (view != View::Tui).then_some(args.json), patience)?;
     let (ask, asked) = crossbeam_channel::bounded(1);
     // A person at the screen changes keywords there; and a terminal that is closed sends SIGHUP.
     let reloads = view != View::Tui && Reload::possible(args);
     if reloads {
-        Reload::new(line, args, engine.keywords_handle()).start(asked)?;
+        let keywords = engine.keywords_handle();
+        Reload::new(line, args, Box::new(move |new| Ok(keywords.replace(new)?))).start(asked)?;
     }
-    signals::listen(signalled.clone(), engine.stop_handle(), reloads.then_some(ask))?;
+    signals::listen(signalled.clone(), engine.stop_handle().into(), reloads.then_some(ask))?;
     let outcome = match view {
         #[cfg(feature = "tui")]
         View::Tui => crate::tui::run(&mut engine, &outputs),
@@ -94,17 +87,32 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     };
     let counts = outputs.finish();
     if let Ok(counts) = &counts {
-        if let Some(losses) = counts.losses() {
-            note(&format!("kws-live: {losses}"));
-        }
-        if args.stats {
-            note(&stats(counts, started));
-        }
+        report(counts, args.stats, started);
     }
     outcome?;
     // A service that was asked to end has done its work, whatever it heard.
     let served = view != View::Tui && signalled.to_end();
     Ok(served || counts?.meters.detections() > 0)
+}
+
+/// How sharply to listen.
+pub(super) fn spotter_config(args: &LiveArgs) -> SpotterConfig {
+    SpotterConfig {
+        choice: args.model.choice(),
+        sensitivity: args.keywords.sensitivity,
+        threshold: args.keywords.threshold,
+        ..SpotterConfig::default()
+    }
+}
+
+/// What is told at the end: losses in any case, all the rest where it is wanted.
+pub(super) fn report(counts: &Counts, all: bool, started: Instant) {
+    if let Some(losses) = counts.losses() {
+        note(&format!("kws-live: {losses}"));
+    }
+    if all {
+        note(&stats(counts, started));
+    }
 }
 
 fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
@@ -150,13 +158,13 @@ fn lines(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     Ok(engine.stop()?)
 }
 
-/// Levels by `KWS_LOG`; under the TUI a line on stderr would tear the screen, so there it needs a file.
-fn log_to(file: Option<&std::path::Path>, view: View) -> anyhow::Result<()> {
+/// Levels by `KWS_LOG`; with a picture on the screen a line on stderr would tear it, so there it needs a file.
+pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::Result<()> {
     let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "kws_live=warn"));
     if let Some(path) = file {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));
-    } else if view == View::Tui {
+    } else if picture {
         return Ok(());
     }
     builder.init();

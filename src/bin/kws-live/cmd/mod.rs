@@ -7,6 +7,7 @@ pub mod listen;
 pub mod live;
 pub mod phones;
 pub mod scan;
+pub mod wyoming;
 
 use kws_live::model::Bundle;
 

@@ -4,15 +4,15 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
-use kws_live::engine::StopHandle;
 
 use super::{Notice, Sink};
 use crate::output::print;
+use crate::service::signals::Stop;
 
 /// Prints detections. A reader that leaves ends the stream, which is no error.
 pub struct Lines {
     json: bool,
-    engine: StopHandle,
+    listening: Stop,
     failed: Failed,
 }
 
@@ -28,9 +28,9 @@ impl Failed {
 }
 
 impl Lines {
-    /// Objects or lines for people; `engine` is stopped when nobody reads any more.
-    pub fn new(json: bool, engine: StopHandle) -> Self {
-        Self { json, engine, failed: Failed::default() }
+    /// Objects or lines for people; `listening` is stopped when nobody reads any more.
+    pub fn new(json: bool, listening: Stop) -> Self {
+        Self { json, listening, failed: Failed::default() }
     }
 
     /// What went wrong, to be asked at the end.
@@ -58,7 +58,7 @@ impl Sink for Lines {
                 *self.failed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
             if !read {
-                self.engine.stop();
+                self.listening.stop();
             }
         }
     }

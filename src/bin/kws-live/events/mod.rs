@@ -15,7 +15,7 @@ mod lines;
 mod outputs;
 pub mod save;
 
-pub use outputs::{Counts, Outputs, Plan};
+pub use outputs::{Counts, Feed, Outputs, Plan};
 
 use std::io;
 use std::sync::Arc;

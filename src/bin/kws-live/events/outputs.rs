@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use crossbeam_channel::Receiver;
-use kws_live::engine::{ClipConfig, Engine, Event, Meters};
+use kws_live::engine::{Clip, ClipConfig, Engine, Event, Meters};
+use kws_live::spotter::KeywordId;
 
 use super::exec::{Exec, ExecCount, Template};
 use super::lines::{Failed, Lines};
@@ -14,9 +15,42 @@ use super::{Bus, Count, Notice, Patience, Sink, spawn};
 use crate::args::ServiceArgs;
 #[cfg(feature = "http")]
 use crate::http::Server;
+use crate::service::signals::Stop;
+use crate::wyoming::WyomingCount;
 
 /// How long the end waits for receivers, besides the time that a program of `--exec` may take.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// What the ways out have to know of what is listened to.
+pub struct Feed {
+    /// Where the sound comes from, in one line.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    pub source: String,
+    /// What the listening tells of itself.
+    pub meters: Arc<Meters>,
+    /// What is listened for at the start.
+    pub keywords: Vec<(KeywordId, Arc<str>)>,
+    /// The sound of the detections.
+    pub clips: Option<Receiver<Clip>>,
+    /// Ends it, when nobody reads the lines any more.
+    pub stop: Stop,
+    /// The clients, where the sound comes from those.
+    pub wyoming: Option<Arc<WyomingCount>>,
+}
+
+impl Feed {
+    /// An engine's.
+    pub fn of(engine: &Engine) -> Self {
+        Self {
+            source: engine.describe().to_owned(),
+            meters: engine.meters().clone(),
+            keywords: engine.keywords().iter().map(|k| (k.id, k.name.clone())).collect(),
+            clips: engine.clips().cloned(),
+            stop: engine.stop_handle().into(),
+            wyoming: None,
+        }
+    }
+}
 
 /// What was asked for, checked and opened before anything is listened to.
 pub struct Plan {
@@ -60,14 +94,14 @@ impl Plan {
     /// Starts everything. `lines` says whether stdout gets lines, and whether those are JSON; `patience` says when to wait for receivers.
     pub fn start(
         self,
-        engine: &Engine,
+        feed: Feed,
         model: String,
         file: Option<String>,
         lines: Option<bool>,
         patience: Patience,
     ) -> anyhow::Result<Outputs> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        let lines = lines.map(|json| Lines::new(json, engine.stop_handle()));
+        let lines = lines.map(|json| Lines::new(json, feed.stop));
         let failed = lines.as_ref().map(Lines::failed).unwrap_or_default();
         sinks.extend(lines.map(|lines| Box::new(lines) as Box<dyn Sink>));
         let exec = self.exec.as_ref().map(Exec::count);
@@ -75,18 +109,18 @@ impl Plan {
         let saver = self.folder.map(|folder| Saver::new(folder, model));
         let save = saver.as_ref().map(Saver::count);
         let mut saving = None;
-        if let (Some(saver), Some(clips)) = (saver, engine.clips().cloned()) {
+        if let (Some(saver), Some(clips)) = (saver, feed.clips) {
             saving = Some(spawn("kws-save", move || saver.run(clips))?);
         }
-        let counts = Counts { meters: engine.meters().clone(), bus: Arc::default(), exec, save };
+        let counts = Counts { meters: feed.meters, bus: Arc::default(), exec, save, wyoming: feed.wyoming };
         #[cfg(feature = "http")]
         if let Some(server) = self.server {
-            sinks.push(server.start(engine, counts.clone())?);
+            sinks.push(server.start(feed.source, counts.clone())?);
         }
         let bus = Bus::start(sinks, patience.clone(), counts.bus.clone())?;
         let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
-        for listened in engine.keywords() {
-            outputs.publish(&Event::KeywordAdded(listened.clone()));
+        for (id, name) in feed.keywords {
+            outputs.send(Notice::Added(id, name));
         }
         Ok(outputs)
     }
@@ -103,6 +137,7 @@ pub struct Counts {
     pub bus: Arc<Count>,
     pub exec: Option<Arc<ExecCount>>,
     pub save: Option<Arc<SaveCount>>,
+    pub wyoming: Option<Arc<WyomingCount>>,
 }
 
 impl Counts {
@@ -116,7 +151,7 @@ impl Counts {
         self.meters.lost_clips() + self.save.as_ref().map_or(0, |s| s.failed())
     }
 
-    /// For `--stats`: what came of `--exec` and `--save`.
+    /// For `--stats`: what came of `--exec`, `--save` and `--wyoming`.
     pub fn line(&self) -> String {
         let exec = self.exec.as_ref().map(|exec| {
             format!(", exec {} started {} failed {} skipped", exec.started(), exec.failed(), exec.skipped())
@@ -125,7 +160,8 @@ impl Counts {
             .save
             .as_ref()
             .map(|save| format!(", saved {} clips {} lost {} deleted", save.saved(), self.unsaved(), save.deleted()));
-        exec.into_iter().chain(save).collect()
+        let wyoming = self.wyoming.as_ref().map(|wyoming| format!(", wyoming {}", wyoming.line()));
+        exec.into_iter().chain(save).chain(wyoming).collect()
     }
 
     /// What must be said at the end, asked for or not; `None` if nothing was lost.
@@ -156,8 +192,13 @@ impl Outputs {
     /// Hands on what of the engine's news is for others.
     pub fn publish(&self, event: &Event) {
         if let Some(notice) = Notice::of(event, self.file.as_deref()) {
-            self.bus.publish(notice);
+            self.send(notice);
         }
+    }
+
+    /// Hands out news that are not an engine's.
+    pub fn send(&self, notice: Notice) {
+        self.bus.publish(notice);
     }
 
     /// Lets everything out once the engine has ended; fails if stdout did.

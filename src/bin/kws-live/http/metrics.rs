@@ -13,8 +13,9 @@ const STALLED: Duration = Duration::from_secs(10);
 /// Whether it is well, and an object that says why.
 pub fn health(state: &State) -> (bool, String) {
     let (counts, meters, still) = (&state.counts, &state.counts.meters, state.still());
-    let good = still < STALLED;
-    let body = json!({
+    // Clients come and go: without one nothing is heard, and nothing is wrong.
+    let good = still < STALLED || counts.wyoming.is_some();
+    let mut body = json!({
         "status": if good { "ok" } else { "stalled" },
         "source": state.source,
         "keywords": state.keywords(),
@@ -27,6 +28,9 @@ pub fn health(state: &State) -> (bool, String) {
         "real_time_factor": meters.real_time_factor(),
         "latency": meters.latency(),
     });
+    if let Some(wyoming) = &counts.wyoming {
+        body["clients"] = wyoming.clients().into();
+    }
     (good, format!("{body}\n"))
 }
 
@@ -67,6 +71,13 @@ pub fn text(state: &State) -> String {
         out.counter("kws_clips_saved_total", "Clips written by --save.", save.saved());
         out.counter("kws_clips_lost_total", "Clips that could not be written.", counts.unsaved());
         out.counter("kws_clips_deleted_total", "Old clips deleted to keep the quota.", save.deleted());
+    }
+    if let Some(wyoming) = &counts.wyoming {
+        out.gauge("kws_wyoming_clients", "Wyoming clients that are connected.", wyoming.clients());
+        out.counter("kws_wyoming_connections_total", "Connections of Wyoming clients.", wyoming.connections());
+        out.counter("kws_wyoming_refused_total", "Connections over the limit on clients.", wyoming.refused());
+        out.counter("kws_wyoming_broken_total", "Connections closed because of an error.", wyoming.broken());
+        out.counter("kws_wyoming_idle_total", "Connections closed because nothing came.", wyoming.idle());
     }
     out.0
 }
@@ -110,8 +121,8 @@ mod tests {
 
     #[test]
     fn both_say_what_is_known() {
-        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None };
-        let state = State::of("a test".into(), counts);
+        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None, wyoming: None };
+        let state = State::new("a test".into(), counts);
         state.take(Notice::Added(KeywordId(0), "say \"hi\"".into()));
         let (good, body) = health(&state);
         let body: serde_json::Value = serde_json::from_str(&body).expect("an object");

@@ -13,15 +13,15 @@ mod stream;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use kws_live::engine::Engine;
 
 use crate::args::HttpArgs;
 use crate::events::{Counts, Sink};
+use crate::net::{Place, hang_up};
 use crate::output::note;
 use access::Access;
 use request::{Refused, Request};
@@ -60,32 +60,16 @@ impl Server {
         Ok(Some(Self { listener, access: Access::new(args.listen_token.clone()) }))
     }
 
-    /// Answers from now on; the sink brings it the news.
-    pub fn start(self, engine: &Engine, counts: Counts) -> anyhow::Result<Box<dyn Sink>> {
+    /// Answers from now on, about `source`; the sink brings it the news.
+    pub fn start(self, source: String, counts: Counts) -> anyhow::Result<Box<dyn Sink>> {
         let Self { listener, access } = self;
         let address = listener.local_addr().context("--listen")?;
-        let state = Arc::new(State::new(engine, counts));
+        let state = Arc::new(State::new(source, counts));
         let shared = state.clone();
         let accept = move || accept(&listener, &Arc::new(access), &shared);
         thread::Builder::new().name("kws-http".into()).spawn(accept).context("--listen: cannot start a thread")?;
         note(&format!("answering at http://{address}"));
         Ok(Box::new(HttpSink::new(state)))
-    }
-}
-
-/// One of the places for connections, free again when it is dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(taken: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(taken.clone());
-        (taken.fetch_add(1, Ordering::AcqRel) < MOST).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -104,7 +88,7 @@ fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
         if stream.set_write_timeout(Some(request::PATIENCE)).is_err() {
             continue;
         }
-        let Some(place) = Place::take(&taken) else {
+        let Some(place) = Place::take(&taken, MOST) else {
             // Few enough bytes for any socket's buffer: this does not wait.
             let _ = answer(&stream, "503 Service Unavailable", TEXT, "too many connections\n");
             continue;
@@ -151,7 +135,7 @@ fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> io::R
         body.len()
     );
     stream.write_all((head + body).as_bytes())?;
-    request::hang_up(stream)
+    hang_up(stream)
 }
 
 #[cfg(test)]
@@ -175,14 +159,5 @@ mod tests {
             assert_eq!(Server::check(&args(listen, token)).is_ok(), good, "{listen} {token:?}");
         }
         assert!(Server::check(&HttpArgs { listen: None, listen_token: Some("secret".into()) }).is_err());
-    }
-
-    #[test]
-    fn places_are_few_and_come_back() {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let places: Vec<Place> = (0..MOST).filter_map(|_| Place::take(&taken)).collect();
-        assert!(places.len() == MOST && Place::take(&taken).is_none() && Place::take(&taken).is_none());
-        drop(places);
-        assert!(Place::take(&taken).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! The head of one request, under limits of size and time.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long a request may take to arrive.
@@ -90,19 +90,6 @@ impl Request {
             authorization: header("authorization"),
         }))
     }
-}
-
-/// Ends a connection so that the answer arrives: what the client still sends is read and thrown away for a moment.
-pub fn hang_up(mut stream: &TcpStream) -> io::Result<()> {
-    stream.shutdown(Shutdown::Write)?;
-    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
-    let mut piece = [0; 1_024];
-    for _ in 0..LARGEST / piece.len() {
-        if !matches!(stream.read(&mut piece), Ok(1..)) {
-            break;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use kws_live::engine::Engine;
 use kws_live::spotter::KeywordId;
 
 use crate::events::{Counts, Notice, Sink};
@@ -57,11 +56,7 @@ struct Shared {
 
 impl State {
     /// Nothing detected yet.
-    pub fn new(engine: &Engine, counts: Counts) -> Self {
-        Self::of(engine.describe().to_owned(), counts)
-    }
-
-    pub fn of(source: String, counts: Counts) -> Self {
+    pub fn new(source: String, counts: Counts) -> Self {
         let now = Instant::now();
         let shared = Shared {
             keywords: BTreeMap::new(),
@@ -181,8 +176,8 @@ mod tests {
     use crate::output::Record;
 
     pub fn state() -> State {
-        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None };
-        State::of("a test".into(), counts)
+        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None, wyoming: None };
+        State::new("a test".into(), counts)
     }
 
     fn detection() -> Notice {

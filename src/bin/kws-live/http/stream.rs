@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use super::request::hang_up;
 use super::sink::State;
+use crate::net::hang_up;
 
 /// Silence after which a comment is sent: otherwise a client that is gone is never noticed.
 const BEAT: Duration = Duration::from_secs(15);

@@ -150,7 +150,7 @@ mod tests {
             "provider" => "\"cpu\"",
             "duration" | "exec-timeout" => "3",
             "save-max-files" | "save-max-mb" => "7",
-            "listen" => "\"127.0.0.1:0\"",
+            "listen" | "wyoming" => "\"127.0.0.1:0\"",
             _ if matches!(arg.get_action(), ArgAction::SetTrue) => "true",
             _ => "\"-some = text-\"",
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use kws_live::engine::KeywordsHandle;
+use kws_live::detect::Keyword;
 
 use super::config;
 use crate::args::LiveArgs;
@@ -23,13 +23,16 @@ pub struct Reload {
     line: Vec<OsString>,
     /// What is in force.
     args: LiveArgs,
-    handle: KeywordsHandle,
+    replace: Replace,
 }
 
+/// Listens for exactly these keywords from now on.
+pub type Replace = Box<dyn Fn(Vec<Keyword>) -> anyhow::Result<()> + Send>;
+
 impl Reload {
-    /// Changes keywords through `handle`; `args` is what the program was started with.
-    pub fn new(line: Vec<OsString>, args: &LiveArgs, handle: KeywordsHandle) -> Self {
-        Self { line, args: args.clone(), handle }
+    /// Changes keywords through `replace`; `args` is what the program was started with.
+    pub fn new(line: Vec<OsString>, args: &LiveArgs, replace: Replace) -> Self {
+        Self { line, args: args.clone(), replace }
     }
 
     /// Whether there is anything that could be read again.
@@ -83,7 +86,7 @@ impl Reload {
         let wanted = Wanted::read(&new.keywords)?.some()?;
         let keywords = Listening::load(&self.args.model, &wanted)?.keywords;
         let names = keywords.iter().map(|k| k.name.as_str()).collect::<Vec<_>>().join(", ");
-        self.handle.replace(keywords)?;
+        (self.replace)(keywords)?;
         // Everything else is as it was at the start.
         let sharpness = (self.args.keywords.sensitivity, self.args.keywords.threshold);
         let restart = LiveArgs { keywords: new.keywords.clone(), ..self.args.clone() } != new

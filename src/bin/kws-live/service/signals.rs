@@ -7,6 +7,28 @@ use anyhow::Context;
 use crossbeam_channel::Sender;
 use kws_live::engine::StopHandle;
 
+/// What ends the listening, from anywhere; does not wait.
+#[derive(Clone)]
+pub struct Stop(Arc<dyn Fn() + Send + Sync>);
+
+impl Stop {
+    /// By calling this, as often as it is asked.
+    pub fn new(how: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(how))
+    }
+
+    /// Asks for the end.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+impl From<StopHandle> for Stop {
+    fn from(engine: StopHandle) -> Self {
+        Self::new(move || engine.stop())
+    }
+}
+
 /// Whether a signal has asked the program to end.
 #[derive(Debug, Clone, Default)]
 pub struct Asked(Arc<AtomicBool>);
@@ -22,18 +44,18 @@ impl Asked {
         self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// The first time it stops the engine; the second time it ends the program at once.
-    fn end(&self, engine: &StopHandle) {
+    /// The first time it stops the listening; the second time it ends the program at once.
+    fn end(&self, listening: &Stop) {
         if self.ask() {
             std::process::exit(130);
         }
-        engine.stop();
+        listening.stop();
     }
 }
 
 /// Waits for signals from now on. Without `reload` SIGHUP ends the program, as it does when a terminal is closed.
 #[cfg(unix)]
-pub fn listen(asked: Asked, engine: StopHandle, reload: Option<Sender<()>>) -> anyhow::Result<()> {
+pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     const WHY: &str = "cannot wait for signals";
@@ -43,7 +65,7 @@ pub fn listen(asked: Asked, engine: StopHandle, reload: Option<Sender<()>>) -> a
             match &reload {
                 // One that waits already does for this one too.
                 Some(reload) if signal == SIGHUP => drop(reload.try_send(())),
-                _ => asked.end(&engine),
+                _ => asked.end(&listening),
             }
         }
     };
@@ -53,7 +75,7 @@ pub fn listen(asked: Asked, engine: StopHandle, reload: Option<Sender<()>>) -> a
 
 /// Waits for Ctrl-C from now on.
 #[cfg(not(unix))]
-pub fn listen(asked: Asked, engine: StopHandle, reload: Option<Sender<()>>) -> anyhow::Result<()> {
+pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyhow::Result<()> {
     drop(reload);
-    ctrlc::set_handler(move || asked.end(&engine)).context("cannot wait for Ctrl-C")
+    ctrlc::set_handler(move || asked.end(&listening)).context("cannot wait for Ctrl-C")
 }

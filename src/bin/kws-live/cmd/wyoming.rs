@@ -1,0 +1,75 @@
+//! `--wyoming`: the sound comes from clients, until a signal ends it.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use kws_live::engine::said;
+
+use super::listen::{Listening, Wanted};
+use super::live::{log_to, report, spotter_config};
+use crate::args::LiveArgs;
+use crate::events::{Feed, Patience, Plan};
+use crate::output::note;
+use crate::service::reload::Reload;
+use crate::service::signals::{self, Stop};
+use crate::wyoming::{Hub, Port};
+
+/// `line` is the command line, for the case that its files are read again.
+pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
+    log_to(args.log.as_deref(), false)?;
+    let address = args.service.wyoming.as_deref().context("--wyoming needs an address")?;
+    let wanted = Wanted::read(&args.keywords)?.some()?;
+    let plan = Plan::open(&args.service, false)?;
+    let port = Port::open(address)?;
+    let (place, reachable) = port.place()?;
+    let Listening { bundle, keywords, .. } = Listening::load(&args.model, &wanted)?;
+    let model = bundle.manifest.name.clone();
+    let hub = Arc::new(Hub::new(bundle, spotter_config(args), keywords)?);
+    let listing = hub.keywords();
+    let (give, ended) = crossbeam_channel::bounded(1);
+    // One that waits already does for this one too.
+    let stop = Stop::new(move || {
+        let _ = give.try_send(());
+    });
+    let feed = Feed {
+        source: format!("Wyoming clients at {place}"),
+        meters: hub.meters.clone(),
+        keywords: listing.iter().map(|l| (l.id, l.name.clone())).collect(),
+        clips: None,
+        stop: stop.clone(),
+        wyoming: Some(hub.count.clone()),
+    };
+    // A client's sound does not wait for a slow receiver.
+    let patience = Patience::default();
+    let asked = patience.asked.clone();
+    hub.connect(plan.start(feed, model, None, Some(args.json), patience)?);
+    note(&format!("listening to Wyoming clients at {place}"));
+    for listed in &*listing {
+        let phones: Vec<_> = listed.keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
+        note(&format!("{}: {}", listed.name, said(&phones)));
+    }
+    if reachable {
+        note("the Wyoming protocol has no passwords: whoever reaches this port can use it");
+    }
+    let (ask, reload) = crossbeam_channel::bounded(1);
+    let reloads = Reload::possible(args);
+    if reloads {
+        let hub = hub.clone();
+        let replace = move |keywords| {
+            hub.replace(keywords);
+            Ok(())
+        };
+        Reload::new(line, args, Box::new(replace)).start(reload)?;
+    }
+    signals::listen(asked.clone(), stop, reloads.then_some(ask))?;
+    let server = port.start(hub.clone())?;
+    hub.meters.set_ready();
+    // It cannot fail: the signals' thread can always send.
+    let _ = ended.recv();
+    server.end();
+    let counts = hub.disconnect().context("the ways out are gone")?.finish()?;
+    report(&counts, args.stats, started);
+    Ok(asked.to_end() || counts.meters.detections() > 0)
+}
