@@ -131,7 +131,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         threads,
     })?;
     let report = Report { model: name, words, phrases, terms, short, wake, wake_half_b, windows, disturbed };
-    fs::write(args.out.join("report.json"), serde_json::to_string_pretty(&report)?)?;
+    fs::write(args.out.join("report.json"), serde_json::to_string(&report)?)?;
     let page = page(&report);
     fs::write(args.out.join("report.md"), &page)?;
     log::info!("{}", args.out.join("report.md").display());
