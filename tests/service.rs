@@ -5,39 +5,33 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use common::{program, recording, run, skip, text, wait_until};
+use common::{PATIENCE, Running, program, recording, run, samples, skip, text, wait_until};
 use serde_json::Value;
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
 const LOW: &str = "0.05";
-/// A bound on hanging, not on speed.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Raw samples of the recording, for standard input.
-fn samples() -> Vec<i16> {
-    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
-    samples.iter().map(|s| (s * 32_768.0) as i16).collect()
-}
-
 /// The program, listening to standard input.
 struct Live {
-    child: Child,
+    running: Running,
     sound: Option<ChildStdin>,
-    notes: Receiver<String>,
-    results: Receiver<String>,
-    seen: Vec<String>,
 }
 
-/// Lines of a pipe, on a thread of their own.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (give, lines) = channel();
-    std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
-    lines
+impl Deref for Live {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Live {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
 }
 
 impl Live {
@@ -46,31 +40,11 @@ impl Live {
     }
 
     fn onto(stdout: Stdio, args: &[&str]) -> Self {
-        let mut child = program(&["--input", "-", "--json", "--threshold", LOW, "--stats"])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let sound = child.stdin.take();
-        let notes = lines(child.stderr.take().expect("a pipe"));
-        let results = child.stdout.take().map_or_else(|| channel().1, lines);
-        let mut live = Self { child, sound, notes, results, seen: Vec::new() };
-        live.note("listening to");
-        live
-    }
-
-    /// The next note that contains `part`.
-    fn note(&mut self, part: &str) -> String {
-        loop {
-            let next = self.notes.recv_timeout(PATIENCE);
-            let line = next.unwrap_or_else(|_| panic!("`{part}` is not said: {:?}", self.seen));
-            self.seen.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
+        let mut command = program(&["--input", "-", "--json", "--threshold", LOW, "--stats"]);
+        let mut running = Running::start(command.args(args).stdin(Stdio::piped()).stdout(stdout));
+        let sound = running.child.stdin.take();
+        running.note("listening to");
+        Self { running, sound }
     }
 
     fn hear(&mut self, samples: &[i16]) {
@@ -78,31 +52,12 @@ impl Live {
         self.sound.as_mut().expect("it is open").write_all(&bytes).expect("it reads");
     }
 
-    fn result(&self) -> Value {
-        let line = self.results.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no detection; {:?}", self.seen));
-        serde_json::from_str(&line).expect("a line is an object")
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
-    }
-
     /// Ends it with a signal; the status, the results and all notes.
     fn end(mut self) -> (ExitStatus, Vec<Value>, Vec<String>) {
-        self.signal("TERM");
-        let status = self.child.wait().expect("it ends");
+        let status = self.terminate();
         drop(self.sound.take());
         let results = self.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect();
-        self.seen.extend(self.notes.iter());
-        (status, results, std::mem::take(&mut self.seen))
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        (status, results, self.all_notes())
     }
 }
 

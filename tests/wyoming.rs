@@ -5,11 +5,10 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+use std::process::{ExitStatus, Stdio};
 
-use common::{program, recording, run, text, wait_until};
+use common::{PATIENCE, Running, program, recording, run, samples, text, wait_until};
 use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
 use kws_live::spotter::{Spotter, SpotterConfig};
@@ -18,14 +17,6 @@ use serde_json::{Value, json};
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
 const LOW: f32 = 0.05;
-/// A bound on hanging, not on speed.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-fn samples() -> Vec<i16> {
-    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
-    samples.iter().map(|s| (s * 32_768.0) as i16).collect()
-}
-
 /// What the library hears in it: name and end, ms.
 fn expected(keywords: &str) -> Vec<(String, i64)> {
     let bundle = Bundle::embedded().expect("the model");
@@ -42,77 +33,44 @@ fn expected(keywords: &str) -> Vec<(String, i64)> {
     found
 }
 
-/// Lines of a pipe, on a thread of their own.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (give, lines) = channel();
-    std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
-    lines
+/// The program, serving clients.
+struct Server {
+    running: Running,
+    address: String,
 }
 
-struct Server {
-    child: Child,
-    address: String,
-    notes: Receiver<String>,
-    results: Receiver<String>,
-    seen: Vec<String>,
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
 }
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let mut child = program(&["--wyoming", "127.0.0.1:0", "--json", "--threshold", &LOW.to_string(), "--stats"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let notes = lines(child.stderr.take().expect("a pipe"));
-        let results = lines(child.stdout.take().expect("a pipe"));
-        let mut server = Self { child, address: String::new(), notes, results, seen: Vec::new() };
-        let line = server.note("listening to Wyoming clients at tcp://");
-        line.rsplit('/').next().expect("an address").clone_into(&mut server.address);
-        server
-    }
-
-    /// The next note that contains `part`.
-    fn note(&mut self, part: &str) -> String {
-        loop {
-            let next = self.notes.recv_timeout(PATIENCE);
-            let line = next.unwrap_or_else(|_| panic!("`{part}` is not said: {:?}", self.seen));
-            self.seen.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn result(&self) -> Value {
-        let line = self.results.recv_timeout(PATIENCE).expect("a detection on stdout");
-        serde_json::from_str(&line).expect("an object")
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
+        let mut command = program(&["--wyoming", "127.0.0.1:0", "--json", "--threshold", &LOW.to_string(), "--stats"]);
+        let mut running = Running::start(command.args(args).stdout(Stdio::piped()));
+        let line = running.note("listening to Wyoming clients at tcp://");
+        let address = line.rsplit('/').next().expect("an address").to_owned();
+        Self { running, address }
     }
 
     fn end(mut self) -> (ExitStatus, Vec<String>) {
-        self.signal("TERM");
-        let status = self.child.wait().expect("it ends");
-        self.seen.extend(self.notes.iter());
-        (status, std::mem::take(&mut self.seen))
+        let status = self.terminate();
+        (status, self.all_notes())
     }
 
     fn client(&self) -> Client {
         let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a number");
         Client(BufReader::new(stream))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,9 +1,16 @@
 //! What the tests of the program share.
 #![allow(dead_code, reason = "each test uses its own part")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A bound on hanging, not on speed.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kws-live");
@@ -53,4 +60,81 @@ pub fn wait_until(mut ready: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(50));
     }
     false
+}
+
+/// 16-bit samples of the recording.
+pub fn samples() -> Vec<i16> {
+    let samples = kws_live::audio::decode_16k(&recording()).expect("the fixture");
+    samples.iter().map(|s| (s * 32_768.0) as i16).collect()
+}
+
+/// Lines of a pipe, on a thread of their own.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (give, lines) = channel();
+    std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
+    lines
+}
+
+/// The program while it runs; killed when it is dropped.
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    notes: Receiver<String>,
+    /// Lines on stdout; none if it is no pipe.
+    pub results: Receiver<String>,
+    /// Notes that were read.
+    pub seen: Vec<String>,
+}
+
+impl Running {
+    /// Starts it with its notes in a pipe.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let notes = lines(child.stderr.take().expect("a pipe"));
+        let results = child.stdout.take().map_or_else(|| channel().1, lines);
+        Self { child, notes, results, seen: Vec::new() }
+    }
+
+    /// The next note that contains `part`.
+    pub fn note(&mut self, part: &str) -> String {
+        loop {
+            let next = self.notes.recv_timeout(PATIENCE);
+            let line = next.unwrap_or_else(|_| panic!("`{part}` is not said: {:?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// The next line on stdout.
+    pub fn result(&self) -> Value {
+        let line = self.results.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no detection; {:?}", self.seen));
+        serde_json::from_str(&line).expect("a line is an object")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+    }
+
+    /// Ends it with a signal; its status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.child.wait().expect("it ends")
+    }
+
+    /// All notes, once it has ended.
+    pub fn all_notes(&mut self) -> Vec<String> {
+        self.seen.extend(self.notes.iter());
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -224,6 +224,10 @@ fn fit_jmcl(
         config.frontend.mels,
         config.jmcl.mels
     );
+    ensure!(
+        !args.init.as_ref().is_some_and(|i| i.is_dir()),
+        "--init takes the folder of a `stream` bundle; for `jmcl` give it a checkpoint"
+    );
     let model = JmclModel::new(device, &config.jmcl);
     let batcher = || {
         let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());

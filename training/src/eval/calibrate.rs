@@ -6,7 +6,7 @@
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
 //! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,8 @@ use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle, Manifest};
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
-use sha2::{Digest, Sha256};
 
-use super::recordings::{Half, Recording, each, hits, read};
+use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
 
 /// Fits fusion and threshold of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
@@ -57,14 +56,9 @@ struct Sample {
 
 /// Words of the transcripts with at least three phones, drawn by hash so that the draw never changes.
 fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
-    let mut words: BTreeMap<&str, usize> = BTreeMap::new();
-    for word in recordings.iter().flat_map(|r| &r.words).filter(|w| w.phones.len() >= 3) {
-        *words.entry(&word.text).or_default() += 1;
-    }
-    let mut drawn: Vec<_> = words.into_keys().map(|w| (Sha256::digest(w.as_bytes()), w.to_owned())).collect();
-    drawn.sort();
-    drawn.truncate(most);
-    drawn.into_iter().map(|(_, w)| w).collect()
+    let long = recordings.iter().flat_map(|r| &r.words).filter(|w| w.phones.len() >= 3);
+    let words: BTreeSet<&str> = long.map(|w| w.text.as_str()).collect();
+    drawn(words, most)
 }
 
 /// Runs the command.
@@ -80,7 +74,7 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         let (samples, phones) = collect(&bundle, &words, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
-        let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
+        let hours = hours(&recordings);
         let fusion = fit(&samples, &phones, hours)?;
         log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
         store(&args.model, fusion)?;

@@ -37,12 +37,6 @@ impl Disturbed {
         Ok(Self { noises: decode(&data.join("noise"), split)?, rooms: Arc::default(), snr_db: Some(snr_db) })
     }
 
-    /// The same noises at another ratio.
-    #[must_use]
-    pub fn at(&self, snr_db: f32) -> Self {
-        Self { snr_db: Some(snr_db), ..self.clone() }
-    }
-
     /// A measured room of `data/rooms`.
     ///
     /// # Errors
@@ -78,7 +72,7 @@ mod tests {
     #[test]
     fn noise_comes_at_its_ratio_and_is_the_same_every_time() {
         let tone: Vec<f32> = (0..4_000).map(|i| (i as f32 * 0.7).sin()).collect();
-        let noisy = Disturbed { noises: Arc::new(vec![tone]), rooms: Arc::default(), snr_db: Some(0.0) }.at(10.0);
+        let noisy = Disturbed { noises: Arc::new(vec![tone]), rooms: Arc::default(), snr_db: Some(10.0) };
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
         let heard = noisy.apply(Path::new("a.wav"), &clean);
         assert_eq!(heard, noisy.apply(Path::new("a.wav"), &clean));

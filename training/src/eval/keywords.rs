@@ -12,7 +12,7 @@ use kws_live::spotter::SpotterConfig;
 use kws_live::text::parse_keywords;
 use serde::Serialize;
 
-use super::recordings::{Half, Recording, each, hits, read};
+use super::recordings::{Half, Recording, each, hits, hours, read};
 use super::{plots, stats};
 
 /// Scores text keywords over recordings: EER, accuracy, misses at false alarms an hour.
@@ -197,10 +197,6 @@ fn curve(k: usize, name: &str, recordings: &[Recording], heard: &[Heard]) -> Vec
         points.push((alarms as f64 / hours, 1.0 - found as f64 / places.max(1) as f64));
     }
     points
-}
-
-fn hours(recordings: &[Recording]) -> f64 {
-    recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0
 }
 
 fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report {

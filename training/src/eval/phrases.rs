@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::recordings::{Half, read};
 use super::stats::{auc, eer, tpr_at};
 use crate::data::RATE;
+use crate::g2p::distance;
 
 /// Phrases against easy and hard texts.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,21 +77,6 @@ struct Clip {
     span: (f32, f32),
 }
 
-/// Levenshtein distance of two phone sequences.
-fn edit_distance(a: &[Phone], b: &[Phone]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Whether two sequences begin alike for at least half of both, and neither holds the other whole.
 fn begin_alike(a: &[Phone], b: &[Phone]) -> bool {
     let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
@@ -123,7 +109,7 @@ fn draw(clips: &[Clip], most: usize, rng: &mut SmallRng) -> Vec<(usize, [Vec<usi
             let mut near: Vec<(usize, usize)> = texts
                 .iter()
                 .filter(|&&t| !contains(&own.phones, &clips[t].phones) && clips[t].text != own.text)
-                .map(|&t| (edit_distance(&own.phones, &clips[t].phones), t))
+                .map(|&t| (distance(&own.phones, &clips[t].phones), t))
                 .collect();
             near.sort_unstable();
             let hard = near.iter().take(TEXTS).map(|n| n.1).collect();
@@ -256,8 +242,8 @@ mod tests {
     fn distances_and_beginnings_by_hand() {
         let p = |text: &str| parse_phones(text).expect("ARPAbet");
         let (governor, government, govern) = (p("G AH V ER N ER"), p("G AH V ER M AH N T"), p("G AH V ER N"));
-        assert_eq!(edit_distance(&governor, &govern), 1);
-        assert_eq!(edit_distance(&governor, &government), 3);
+        assert_eq!(distance(&governor, &govern), 1);
+        assert_eq!(distance(&governor, &government), 3);
         assert!(begin_alike(&governor, &government));
         assert!(!begin_alike(&governor, &govern), "one holds the other");
         assert!(contains(&govern, &governor) && !contains(&governor, &government));

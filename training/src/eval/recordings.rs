@@ -108,7 +108,10 @@ impl Recording {
     /// If the file cannot be read.
     pub fn samples(&self) -> Result<Vec<f32>> {
         let samples = decode_16k(&self.path)?;
-        Ok(self.disturbed.as_ref().map_or_else(|| samples.clone(), |d| d.apply(&self.path, &samples)))
+        Ok(match &self.disturbed {
+            Some(disturbed) => disturbed.apply(&self.path, &samples),
+            None => samples,
+        })
     }
 
     /// Start and end, seconds, of every place where the words of `phrase` (lower case) are said.
@@ -120,6 +123,18 @@ impl Recording {
             .map(|w| (w[0].start, w[w.len() - 1].end))
             .collect()
     }
+}
+
+/// Length of all of them, hours.
+pub fn hours(recordings: &[Recording]) -> f64 {
+    recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0
+}
+
+/// The first `most` of some words by hash, so that the draw never changes.
+pub fn drawn<'a>(words: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<String> {
+    let mut all: Vec<_> = words.into_iter().map(|w| (Sha256::digest(w.as_bytes()), w)).collect();
+    all.sort();
+    all.into_iter().take(most).map(|(_, w)| w.to_owned()).collect()
 }
 
 /// Whether a detection from second `start` to `end` is the word at `place`.

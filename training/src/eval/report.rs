@@ -46,7 +46,7 @@ struct Report {
     terms: TermsReport,
     short: keywords::Report,
     wake: WakeReport,
-    /// Wake words of the half of the speakers that calibration did not see.
+    /// Words drawn from the half of the speakers that calibration did not see, in their speech: other words in part.
     wake_half_b: WakeReport,
     windows: WindowsReport,
     /// Wake words in noise, by signal-to-noise ratio in dB, and in rooms.
@@ -237,7 +237,7 @@ fn page(report: &Report) -> String {
     line(format!("| | {} |\n|---|{}", head.join(" | "), "---|".repeat(RATES.len())));
     misses(&mut out, "mean, a threshold a word", k.mean_miss.iter().map(|m| percent(*m)));
     misses(&mut out, "one threshold for all (95 % interval)", k.common_miss.iter().map(miss));
-    misses(&mut out, "the same, half B of the speakers", report.wake_half_b.common_miss.iter().map(miss));
+    misses(&mut out, "half B of the speakers, words drawn from them", report.wake_half_b.common_miss.iter().map(miss));
     for (name, heard) in &report.disturbed {
         misses(&mut out, &format!("{name}, one threshold"), heard.common_miss.iter().map(|m| percent(m.rate)));
     }

@@ -11,7 +11,7 @@ use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
 use super::candidates::{Judged, candidates, judge};
-use super::recordings::{Half, read};
+use super::recordings::{Half, hours, read};
 
 /// Spoken term detection over a keyword list.
 #[derive(Debug, Clone, clap::Args)]
@@ -126,7 +126,7 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
         })
         .unzip();
     let found = candidates(&bundle, &keywords, &recordings, args.threads)?;
-    let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
+    let hours = hours(&recordings);
     let judged = |phrases: bool| -> Vec<Judged> {
         let of = words.iter().enumerate().filter(|(_, w)| w.contains(' ') == phrases);
         of.map(|(k, _)| judge(k, &keywords[k], &recordings, &found)).collect()

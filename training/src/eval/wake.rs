@@ -9,11 +9,10 @@ use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::candidates::{Judged, candidates, judge};
 use super::disturb::Disturbed;
-use super::recordings::{Half, Recording, read};
+use super::recordings::{Half, Recording, drawn, hours, read};
 use super::stats;
 
 /// Misses at few false alarms, typed text alone.
@@ -125,10 +124,7 @@ fn draw(recordings: &[Recording], most: usize) -> Vec<String> {
         }
     }
     let often = said.into_iter().filter(|(_, (places, speakers))| *places >= FEWEST && speakers.len() > 1);
-    let mut drawn: Vec<_> = often.map(|(w, _)| (Sha256::digest(w.as_bytes()), w.to_owned())).collect();
-    drawn.sort();
-    drawn.truncate(most);
-    drawn.into_iter().map(|(_, w)| w).collect()
+    drawn(often.map(|(w, _)| w), most)
 }
 
 /// Kinds of speaker that a recording counts for.
@@ -194,7 +190,7 @@ fn missed(judged: &Judged, threshold: f32) -> usize {
 }
 
 fn report(judged: &[(String, Judged)], recordings: &[Recording], own: f32) -> WakeReport {
-    let hours = recordings.iter().map(|r| f64::from(r.seconds)).sum::<f64>() / 3600.0;
+    let hours = hours(recordings);
     let words: Vec<WakeWord> = judged
         .iter()
         .map(|(word, j)| WakeWord {

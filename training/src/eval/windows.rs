@@ -17,10 +17,9 @@ use kws_live::model::{BackendChoice, Bundle};
 use kws_live::segment::segment_embedder;
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::candidates::candidates;
-use super::recordings::{Half, Recording, read};
+use super::recordings::{Half, Recording, drawn, read};
 use super::stats::eer;
 use super::words::known_words;
 use crate::data::{RATE, WordsConfig};
@@ -120,10 +119,7 @@ fn draw(recordings: &[Recording], most: usize) -> Vec<String> {
             .collect()
     };
     let words: BTreeSet<String> = recordings.iter().flat_map(long).collect();
-    let mut drawn: Vec<_> = words.into_iter().map(|w| (Sha256::digest(w.as_bytes()), w)).collect();
-    drawn.sort();
-    drawn.truncate(most);
-    drawn.into_iter().map(|(_, w)| w).collect()
+    drawn(words.iter().map(String::as_str), most)
 }
 
 /// Measures.

@@ -1,5 +1,7 @@
 //! Weights in half precision: files half as long, computed in single precision as before.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use half::f16;
 use kws_live::model::{Tensor, load_graph};
@@ -16,6 +18,8 @@ use super::parity::{Check, backends, difference, verdict};
 
 /// Constants of fewer numbers stay as they are: nothing is gained.
 const FEWEST: usize = 64;
+/// What a constant's name has behind it once it is halved; the name itself is then the output of the `Cast`.
+const HALF: &str = ".half";
 
 fn is_large(tensor: &TensorProto) -> bool {
     tensor.data_type == DataType::Float as i32 && tensor.raw_data.len() >= 4 * FEWEST
@@ -23,6 +27,29 @@ fn is_large(tensor: &TensorProto) -> bool {
 
 fn singles(tensor: &TensorProto) -> impl Iterator<Item = f32> {
     tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// Shape and values.
+pub(crate) type Constant = (Vec<i64>, Vec<f32>);
+
+/// Every constant of an ONNX file by its first name, half or single precision; indices are left out.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn constants(onnx: &[u8], name: &str) -> Result<BTreeMap<String, Constant>> {
+    let mut out = BTreeMap::new();
+    for tensor in decode(onnx, name)?.1.initializer {
+        let values = if tensor.data_type == DataType::Float as i32 {
+            singles(&tensor).collect()
+        } else if tensor.data_type == DataType::Float16 as i32 {
+            tensor.raw_data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        } else {
+            continue;
+        };
+        let first = tensor.name.strip_suffix(HALF).unwrap_or(&tensor.name).to_owned();
+        out.insert(first, (tensor.dims, values));
+    }
+    Ok(out)
 }
 
 fn decode(onnx: &[u8], name: &str) -> Result<(ModelProto, GraphProto)> {
@@ -43,7 +70,7 @@ pub fn halve(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
         ensure!(halves.iter().all(|h| h.is_finite()), "{name}: `{}` is too large for half precision", tensor.name);
         tensor.raw_data = halves.iter().flat_map(|h| h.to_le_bytes()).collect();
         tensor.data_type = DataType::Float16 as i32;
-        let half = format!("{}.half", tensor.name);
+        let half = format!("{}{HALF}", tensor.name);
         let single = std::mem::replace(&mut tensor.name, half);
         casts.push(NodeProto {
             name: format!("n_{single}"),

@@ -5,39 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use half::f16;
-use prost::Message;
 use tch::{Tensor, no_grad};
-use tract_onnx::pb::ModelProto;
-use tract_onnx::pb::tensor_proto::DataType;
 
 use crate::data::Batch;
+use crate::export::constants;
 use crate::model::{StreamModel, Variables};
 use crate::net::{Mode, Norm};
-
-/// Shape and values.
-type Constant = (Vec<i64>, Vec<f32>);
-
-/// Every constant of an ONNX file by name, half or single precision; indices are left out.
-fn constants(path: &Path) -> Result<BTreeMap<String, Constant>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let model = ModelProto::decode(bytes.as_slice()).with_context(|| format!("{} is no ONNX file", path.display()))?;
-    let mut out = BTreeMap::new();
-    for tensor in model.graph.unwrap_or_default().initializer {
-        let values = match tensor.data_type {
-            t if t == DataType::Float as i32 => {
-                tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            t if t == DataType::Float16 as i32 => {
-                tensor.raw_data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-            _ => continue,
-        };
-        let name = tensor.name.strip_suffix(".half").map_or(tensor.name.clone(), str::to_owned);
-        out.insert(name, (tensor.dims, values));
-    }
-    Ok(out)
-}
 
 /// Sets the weights of `model` to a bundle's. Its convolutions hold the batch norms that they were trained with; those take
 /// new statistics from `batch`, and the network computes what the bundle does.
@@ -49,7 +22,9 @@ fn constants(path: &Path) -> Result<BTreeMap<String, Constant>> {
 pub fn from_bundle(folder: &Path, model: &StreamModel, batch: &Batch) -> Result<()> {
     let mut found = BTreeMap::new();
     for file in ["encoder.onnx", "window.onnx", "text.onnx"] {
-        found.extend(constants(&folder.join(file))?);
+        let path = folder.join(file);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        found.extend(constants(&bytes, file)?);
     }
     no_grad(|| -> Result<()> {
         for (name, mut variable) in model.vars().variables() {

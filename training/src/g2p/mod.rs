@@ -20,6 +20,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 pub use export::{graph, prove};
 pub use lexicon::{Headword, read};
 pub use net::{G2pConfig, G2pNet, UPSAMPLE};
+pub(crate) use score::distance;
 pub use score::{Scores, score};
 
 use crate::checkpoint;

@@ -48,7 +48,7 @@ impl fmt::Display for Scores {
 }
 
 /// Levenshtein distance.
-fn distance(a: &[Phone], b: &[Phone]) -> usize {
+pub(crate) fn distance(a: &[Phone], b: &[Phone]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut corner = row[0];
