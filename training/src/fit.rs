@@ -126,7 +126,8 @@ pub struct FitArgs {
     /// Folder of the run: checkpoints, metrics.csv, config.toml.
     #[arg(long)]
     pub out: PathBuf,
-    /// Start from these weights: a checkpoint of another run, or the folder of a `stream` bundle.
+    /// Start from these weights: the folder of a `stream` bundle, or a checkpoint of another run, whose `stream` encoder may have
+    /// had fewer blocks and a narrower bottleneck.
     #[arg(long)]
     pub init: Option<PathBuf>,
     /// Stop after this step, as if interrupted.

@@ -13,6 +13,10 @@ use super::{Cache, RATE};
 pub struct AugmentConfig {
     /// Playback speed, lowest and highest (pitch and vocal tract move with it).
     pub speed: [f32; 2],
+    /// Share of crops said by a longer or a shorter vocal tract at the same pace.
+    pub vocal_tract: f32,
+    /// By what their formants are multiplied, lowest and highest; children's lie a fifth and more above men's.
+    pub formants: [f32; 2],
     /// Share of crops played in a measured room.
     pub measured_room: f32,
     /// Share of crops played in a simulated room (noise with exponential decay).
@@ -41,6 +45,8 @@ impl Default for AugmentConfig {
     fn default() -> Self {
         Self {
             speed: [0.85, 1.18],
+            vocal_tract: 0.3,
+            formants: [0.88, 1.25],
             measured_room: 0.25,
             simulated_room: 0.1,
             noise: 0.6,
@@ -61,6 +67,8 @@ impl AugmentConfig {
     pub fn none() -> Self {
         Self {
             speed: [1.0, 1.0],
+            vocal_tract: 0.0,
+            formants: [1.0, 1.0],
             measured_room: 0.0,
             simulated_room: 0.0,
             noise: 0.0,
@@ -147,6 +155,11 @@ impl<'a> Augmenter<'a> {
         uniform(rng, self.config.speed)
     }
 
+    /// What to multiply the formants of a crop by, if they are to be moved.
+    pub fn formants(&self, rng: &mut SmallRng) -> Option<f32> {
+        (rng.random::<f32>() < self.config.vocal_tract).then(|| uniform(rng, self.config.formants))
+    }
+
     /// Whether to mask features of a crop.
     pub fn masks(&self, rng: &mut SmallRng) -> bool {
         rng.random::<f32>() < self.config.spec_mask
@@ -225,6 +238,34 @@ impl<'a> Augmenter<'a> {
             }
         }
         mix(x, &noise, uniform(rng, snr_db));
+    }
+}
+
+/// Moves the formants of log-mel frames by `factor`: each band takes what lies `factor` times lower (vocal tract length
+/// perturbation, Jaitly and Hinton 2013, on the bands).
+///
+/// # Shapes
+/// `centres`: `[mels]`, Hz, ascending; `rows`: `[frames, mels]`.
+pub(super) fn move_formants(rows: &mut [f32], centres: &[f32], factor: f32) {
+    let last = centres.len() - 1;
+    // Band and share of the next one, for each band.
+    let from: Vec<(usize, f32)> = centres
+        .iter()
+        .map(|hz| {
+            let hz = hz / factor;
+            let above = centres.partition_point(|c| *c <= hz);
+            if above == 0 || above > last {
+                return (above.min(last), 0.0);
+            }
+            (above - 1, (hz - centres[above - 1]) / (centres[above] - centres[above - 1]))
+        })
+        .collect();
+    let mut old = vec![0.0; centres.len()];
+    for row in rows.chunks_exact_mut(centres.len()) {
+        old.copy_from_slice(row);
+        for (new, &(band, share)) in row.iter_mut().zip(&from) {
+            *new = old[band] + share * (old[(band + 1).min(last)] - old[band]);
+        }
     }
 }
 
@@ -327,6 +368,20 @@ mod tests {
         let noise: Vec<f32> = x.iter().zip(&clean).map(|(a, b)| a - b).collect();
         let snr = 10.0 * (power(&clean) / power(&noise)).log10();
         assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+    }
+
+    #[test]
+    fn formants_move_by_their_factor() {
+        let centres: Vec<f32> = (0..40).map(|i| 100.0 * 1.1_f32.powi(i)).collect();
+        // A formant at band 20, then the same a fifth higher: two bands of a tenth each.
+        let peak = |rows: &[f32]| (0..40).max_by(|&a, &b| rows[a].total_cmp(&rows[b])).expect("bands");
+        let formant: Vec<f32> = (0..40).map(|i| -((i - 20) as f32).powi(2)).collect();
+        for (factor, at) in [(1.0, 20), (1.21, 22), (1.0 / 1.1, 19)] {
+            let mut rows = formant.clone();
+            move_formants(&mut rows, &centres, factor);
+            assert_eq!(peak(&rows), at, "factor {factor}");
+            assert!((rows[at]).abs() < 1e-2, "factor {factor}: {}", rows[at]);
+        }
     }
 
     #[test]

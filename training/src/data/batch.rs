@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use kws_live::detect::pool::pool_weights;
-use kws_live::frontend::{FrontendConfig, LogMel};
+use kws_live::frontend::{FrontendConfig, LogMel, MelBank};
 use kws_live::text::Phone;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::augment::{AugmentConfig, Augmenter};
+use super::augment::{AugmentConfig, Augmenter, move_formants};
 use super::crop::{Crop, Span, Utterance, joined};
 use super::mutate::mutate;
 use super::{BatchSource, Cache, Corpus, RATE};
@@ -124,6 +124,8 @@ pub struct Batcher {
     config: BatchConfig,
     shape: Shape,
     frontend: FrontendConfig,
+    /// Centre of each mel band, Hz.
+    centres: Vec<f32>,
     seed: u64,
 }
 
@@ -184,8 +186,10 @@ impl Batcher {
         themes.sort_by(|a, b| a.0.cmp(b.0));
         let themes = themes.into_iter().map(|(_, p)| p).collect();
         let speech: Vec<usize> = utterances.iter().map(|u| u.clip).collect();
+        let bank = MelBank::new(&frontend);
         Ok(Self {
             cache,
+            centres: (0..frontend.mels as usize).map(|i| bank.centre_hz(i)).collect(),
             augmenter: Augmenter::new(augment, cache, &speech),
             utterances: Arc::new(utterances),
             themes: Arc::new(themes),
@@ -295,6 +299,9 @@ impl Batcher {
             seen += 1;
         });
         let frames = rows.len() / mels;
+        if let Some(factor) = self.augmenter.formants(rng) {
+            move_formants(&mut rows, &self.centres, factor);
+        }
         if self.augmenter.masks(rng) {
             let (band, width) = (rng.random_range(0..mels), rng.random_range(1..8));
             let (start, length) = (rng.random_range(0..frames), rng.random_range(1..8));

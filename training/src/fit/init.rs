@@ -1,10 +1,12 @@
-//! Weights out of a shipped bundle, so that training goes on where only the bundle has survived.
+//! First weights that are not random: out of a shipped bundle, so that training goes on where only the bundle has survived,
+//! or out of the checkpoint of a run, whose encoder may have been smaller.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use tch::nn::VarStore;
 use tch::{Tensor, no_grad};
 
 use crate::data::Batch;
@@ -56,6 +58,45 @@ pub fn from_bundle(folder: &Path, model: &StreamModel, batch: &Batch) -> Result<
     })
 }
 
+/// Sets the weights of `vars` to a checkpoint's. The blocks of its `stream` encoder may have been fewer and narrower: what is
+/// new in the blocks starts so that the network computes what it did (Net2Net, Chen et al., arXiv 1511.05641, with residual blocks in
+/// place of identity layers). New bottleneck channels are read by nobody yet, and the last batch norm of a new block
+/// multiplies by zero; their other weights stay as they were drawn.
+///
+/// # Errors
+/// If the file is not a checkpoint of this model or of a smaller one.
+pub fn from_checkpoint(path: &Path, vars: &VarStore) -> Result<()> {
+    let saved: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)
+        .with_context(|| format!("{} is no checkpoint", path.display()))?
+        .into_iter()
+        .collect();
+    no_grad(|| -> Result<()> {
+        for (name, mut variable) in vars.variables() {
+            let grows = name.starts_with("block");
+            let Some(old) = saved.get(&name) else {
+                ensure!(grows, "{} lacks `{name}`", path.display());
+                if name.ends_with("bn2.weight") {
+                    let _ = variable.zero_();
+                }
+                continue;
+            };
+            let (from, to) = (old.size(), variable.size());
+            let fits = from.len() == to.len() && from.iter().zip(&to).all(|(a, b)| a == b || (grows && a < b));
+            ensure!(fits, "`{name}` is {from:?} in {}, not {to:?}", path.display());
+            // New inputs (dimension 1) count for nothing; new outputs stay as they were drawn.
+            let mut corner = variable.shallow_clone();
+            for (dim, &length) in from.iter().enumerate() {
+                if dim == 1 && length < to[1] {
+                    let _ = corner.narrow(1, length, to[1] - length).zero_();
+                }
+                corner = corner.narrow(dim as i64, 0, length);
+            }
+            corner.copy_(old);
+        }
+        Ok(())
+    })
+}
+
 /// `block0.bn1` belongs to `block0.down`, `bn2` to `up`, `stem.bn` to `stem.conv`.
 fn folded_bias(norm: &str) -> String {
     let conv = norm.replace(".bn1", ".down").replace(".bn2", ".up").replace("stem.bn", "stem.conv");
@@ -70,6 +111,42 @@ mod tests {
     use crate::fit::FitConfig;
     use crate::net::{StreamConfig, TextConfig};
     use tch::{Device, Kind};
+
+    #[test]
+    fn a_grown_encoder_computes_what_the_smaller_one_did_and_learns_with_all_its_weights() {
+        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        let sized = |bottleneck, dilations| StreamConfig {
+            width: 24,
+            bottleneck,
+            dilations,
+            lookahead_blocks: 1,
+            part_dim: 8,
+            dim: 16,
+            ..StreamConfig::default()
+        };
+        let model = |stream: &StreamConfig| StreamModel::new(Device::Cpu, stream, &text);
+        let (young, grown) = (model(&sized(12, vec![1, 2])), model(&sized(20, vec![1, 2, 1])));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("young.safetensors");
+        let named: Vec<(String, Tensor)> = young.vars.variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
+        Tensor::write_safetensors(&named, &path).expect("a file");
+        from_checkpoint(&path, &grown.vars).expect("a smaller model");
+        let x = Tensor::randn([4, 40, 60], (Kind::Float, Device::Cpu));
+        let batch = Mode { norm: Norm::Batch, bf16: false };
+        let run = |m: &StreamModel| m.net.forward(&x, batch).1;
+        let worst = (run(&young) - run(&grown)).abs().max().double_value(&[]);
+        assert!(worst < 1e-4, "differs by {worst}");
+        let loss = run(&grown).square().mean(Kind::Float);
+        loss.backward();
+        for name in ["block0.up.weight", "block2.bn2.weight"] {
+            let gradient = grown.vars.variables()[name].grad();
+            let new = if name.contains("up") { gradient.narrow(1, 12, 8) } else { gradient };
+            assert!(new.abs().max().double_value(&[]) > 0.0, "`{name}` does not learn");
+        }
+        let wider = StreamConfig { width: 32, ..sized(12, vec![1, 2]) };
+        let error = from_checkpoint(&path, &model(&wider).vars).expect_err("another width").to_string();
+        assert!(error.contains("in "), "{error}");
+    }
 
     #[test]
     fn a_bundle_gives_back_what_was_exported() {

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Tensor, nn::VarStore};
 
+use super::init::from_checkpoint;
 use super::metrics::Metrics;
 use super::{CHECKPOINT, FitArgs, FitConfig};
 use crate::checkpoint::{load, save};
@@ -94,7 +95,7 @@ fn start(trainee: &impl Trainee, optimizer: &mut AdamW, checkpoint: &Path, init:
         return Ok(first);
     }
     if let Some(init) = init.filter(|i| !i.is_dir()) {
-        load(init, trainee.vars(), None)?;
+        from_checkpoint(init, trainee.vars())?;
         log::info!("weights from {}", init.display());
     }
     Ok(0)
