@@ -1,13 +1,15 @@
 //! `Spotter`: samples in, detections out. Synchronous and deterministic: no threads, devices or clock.
 
 mod core;
+mod gate;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::core::{Core, StreamCore, WindowedCore};
+use self::gate::{Gate, Turn};
 use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
-use crate::frontend::{FrontendConfig, FrontendError, LogMel};
+use crate::frontend::{FrontendConfig, FrontendError, LEVELS, LogMel};
 use crate::model::{BackendChoice, Bundle, Encoder, ModelError};
 
 /// What stops a [`Spotter`].
@@ -93,11 +95,13 @@ pub struct SpotterConfig {
     pub threshold: Option<f32>,
     /// Scored frames (30 ms; 50 ms for a `jmcl` model) a run of the model: 3 live, 100 for files. Results do not depend on it.
     pub chunk_frames: usize,
+    /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
+    pub gate: bool,
 }
 
 impl Default for SpotterConfig {
     fn default() -> Self {
-        Self { choice: BackendChoice::default(), sensitivity: 0.5, threshold: None, chunk_frames: 3 }
+        Self { choice: BackendChoice::default(), sensitivity: 0.5, threshold: None, chunk_frames: 3, gate: false }
     }
 }
 
@@ -189,9 +193,19 @@ pub struct Spotter {
     slots: Vec<Slot>,
     next_id: u64,
     features: Vec<f32>,
+    /// A scored frame's features as they come, and their levels.
+    incoming: Vec<f32>,
+    levels: [f32; LEVELS],
+    gate: Option<Gate>,
+    /// Scored frames since the last fresh start, heard or not, the warm-up included.
+    frames: u64,
+    /// Scored frames that the core heard before those that count, since it was last started.
+    filling: u64,
     /// Samples fed since stream start.
     position: u64,
-    /// Sample at which the stream begins for the core; moves with gaps.
+    /// Sample at which the stream began, anew after a gap.
+    start: u64,
+    /// Sample at which it begins for the core; moves also when the gate opens.
     origin: u64,
     /// Heard before the first sample.
     warm_up: Arc<[f32]>,
@@ -242,15 +256,24 @@ impl Spotter {
 
     fn over(frontend: &FrontendConfig, core: Box<dyn Core>, config: SpotterConfig) -> Result<Self, SpotError> {
         let frame_samples = u64::from(frontend.hop) * core.stride() as u64;
-        let chunk_features = config.chunk_frames.max(1) * core.stride() * core.mels();
+        let unit = core.stride() * core.mels();
+        let chunk_features = config.chunk_frames.max(1) * unit;
+        let seconds = frame_samples as f32 / frontend.sample_rate as f32;
+        let warm_up: Arc<[f32]> = quiet_room((WARM_UP.div_ceil(frame_samples) * frame_samples) as usize).into();
         Ok(Self {
             mel: LogMel::new(frontend)?,
             features: Vec::with_capacity(chunk_features),
+            incoming: Vec::with_capacity(unit),
+            levels: [0.0; LEVELS],
+            gate: config.gate.then(|| Gate::new(core.memory_frames() + core.delay_frames(), unit, seconds)),
+            frames: 0,
+            filling: warm_up.len() as u64 / frame_samples,
+            start: 0,
             slots: Vec::new(),
             next_id: 0,
             position: 0,
             origin: 0,
-            warm_up: quiet_room((WARM_UP.div_ceil(frame_samples) * frame_samples) as usize).into(),
+            warm_up,
             cold: true,
             hits: Vec::with_capacity(16),
             recent: VecDeque::with_capacity(RECENT),
@@ -351,30 +374,130 @@ impl Spotter {
         on_hit: &mut impl FnMut(&Detection),
         on_score: &mut impl FnMut(&Trace),
     ) -> Result<(), SpotError> {
+        let unit = self.unit();
         let mut rest = samples;
-        // One scored frame's samples at a time, so that a chunk never holds more features than it has room for.
+        // A hop's samples at a time: no more than one feature frame each.
+        let hop = self.mel.config().hop as usize;
         while !rest.is_empty() {
-            let (head, tail) = rest.split_at(rest.len().min(self.frame_samples as usize));
-            let features = &mut self.features;
-            debug_assert!(features.len() < self.chunk_features);
-            self.mel.push(head, |frame| features.extend_from_slice(frame));
+            let (head, tail) = rest.split_at(rest.len().min(hop));
+            let (incoming, levels) = (&mut self.incoming, &mut self.levels);
+            self.mel.push_leveled(head, |frame, loud| {
+                incoming.extend_from_slice(frame);
+                levels.iter_mut().zip(loud).for_each(|(sum, level)| *sum += level);
+            });
             self.position += head.len() as u64;
             rest = tail;
-            if self.features.len() >= self.chunk_features {
-                self.run_chunk(self.chunk_features, on_hit, on_score)?;
+            if self.incoming.len() == unit {
+                self.take_frame(on_hit, on_score)?;
             }
         }
         Ok(())
     }
 
-    fn clock(&self) -> Clock {
-        let warm = self.warm_up.len() as u64 / self.frame_samples;
-        Clock { origin: self.origin, frame: self.frame_samples, warm, position: self.position }
+    /// Features of a scored frame.
+    fn unit(&self) -> usize {
+        self.core.stride() * self.core.mels()
     }
 
+    /// A scored frame's features are complete: hears them, unless the gate is shut.
+    fn take_frame(
+        &mut self,
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
+        self.frames += 1;
+        let levels = self.levels.map(|sum| sum / self.core.stride() as f32);
+        self.levels = [0.0; LEVELS];
+        let incoming = std::mem::take(&mut self.incoming);
+        let turn = self.gate.as_mut().map_or(Turn::Hear, |gate| gate.step(&incoming, levels));
+        let outcome = match turn {
+            Turn::Hear => self.feed(&incoming, on_hit, on_score),
+            Turn::Open => self.replay(on_hit, on_score),
+            Turn::Shut => self.shut(on_hit, on_score),
+            Turn::Rest => Ok(()),
+        };
+        self.incoming = incoming;
+        self.incoming.clear();
+        outcome
+    }
+
+    /// Adds a scored frame's features to the chunk, and runs the core when it is full.
+    fn feed(
+        &mut self,
+        features: &[f32],
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
+        self.features.extend_from_slice(features);
+        if self.features.len() < self.chunk_features {
+            return Ok(());
+        }
+        self.run_chunk(on_hit, on_score)
+    }
+
+    /// The gate has opened: starts the core anew with as much of the past as it remembers, and the onset.
+    fn replay(
+        &mut self,
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
+        let Some(mut gate) = self.gate.take() else { return Ok(()) };
+        let (filling, features) = gate.replay();
+        let fresh = (features.len() / self.unit() - filling) as u64;
+        self.core.reset();
+        // Peaks of the core's old count of frames mean nothing in the new one.
+        self.recent.clear();
+        for slot in &mut self.slots {
+            slot.trigger.reset();
+        }
+        self.filling = filling as u64;
+        let warm = self.warm_up.len() as u64 / self.frame_samples;
+        self.origin = self.start + (self.frames - fresh).saturating_sub(warm) * self.frame_samples;
+        let mut outcome = Ok(());
+        for value in features {
+            self.features.push(value);
+            if self.features.len() == self.chunk_features && outcome.is_ok() {
+                outcome = self.run_chunk(on_hit, on_score);
+                self.features.clear();
+            }
+        }
+        self.gate = Some(gate);
+        outcome
+    }
+
+    /// The gate has shut: what was still to be heard is heard, and what the triggers hold comes out.
+    fn shut(
+        &mut self,
+        on_hit: &mut impl FnMut(&Detection),
+        on_score: &mut impl FnMut(&Trace),
+    ) -> Result<(), SpotError> {
+        if !self.features.is_empty() {
+            self.run_chunk(on_hit, on_score)?;
+        }
+        self.close(on_hit);
+        for slot in &mut self.slots {
+            slot.score = 0.0;
+        }
+        Ok(())
+    }
+
+    /// Ends open peaks; the triggers are to be reset before they are used again.
+    fn close(&mut self, on_hit: &mut impl FnMut(&Detection)) {
+        let frame = u64::MAX / 2;
+        for (k, slot) in self.slots.iter_mut().enumerate() {
+            self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
+        }
+        let clock = self.clock();
+        emit(&self.slots, &mut self.hits, &mut self.recent, clock, on_hit);
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { origin: self.origin, frame: self.frame_samples, warm: self.filling, position: self.position }
+    }
+
+    /// Runs the core over the features that have gathered, whole scored frames.
     fn run_chunk(
         &mut self,
-        length: usize,
         on_hit: &mut impl FnMut(&Detection),
         on_score: &mut impl FnMut(&Trace),
     ) -> Result<(), SpotError> {
@@ -409,11 +532,9 @@ impl Spotter {
                 emit(slots, hits, recent, clock, on_hit);
             }
         };
-        self.core.process(&self.features[..length], &mut take)?;
-        let kept = self.features.len() - length;
-        self.features.copy_within(length.., 0);
-        self.features.truncate(kept);
-        Ok(())
+        let outcome = self.core.process(&self.features, &mut take);
+        self.features.clear();
+        Ok(outcome?)
     }
 
     /// The stream has ended: lets the last words through the look-ahead and closes open peaks.
@@ -442,18 +563,11 @@ impl Spotter {
             self.process_traced(&quiet[..piece], &mut on_hit, &mut on_score)?;
             left -= piece;
         }
-        let unit = self.core.stride() * self.core.mels();
-        let whole = self.features.len() / unit * unit;
-        if whole > 0 {
-            self.run_chunk(whole, &mut on_hit, &mut on_score)?;
+        if !self.features.is_empty() {
+            self.run_chunk(&mut on_hit, &mut on_score)?;
         }
         self.position = position;
-        let frame = u64::MAX / 2;
-        for (k, slot) in self.slots.iter_mut().enumerate() {
-            self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
-        }
-        let clock = self.clock();
-        emit(&self.slots, &mut self.hits, &mut self.recent, clock, &mut on_hit);
+        self.close(&mut on_hit);
         self.restart(position);
         Ok(())
     }
@@ -474,11 +588,18 @@ impl Spotter {
     }
 
     fn restart(&mut self, origin: u64) {
-        self.origin = origin;
+        (self.start, self.origin) = (origin, origin);
+        self.frames = 0;
+        self.filling = self.warm_up.len() as u64 / self.frame_samples;
         self.cold = true;
         self.mel.reset();
         self.core.reset();
         self.features.clear();
+        self.incoming.clear();
+        self.levels = [0.0; LEVELS];
+        if let Some(gate) = &mut self.gate {
+            gate.reset();
+        }
         self.recent.clear();
         for slot in &mut self.slots {
             slot.trigger.reset();
@@ -490,6 +611,11 @@ impl Spotter {
     pub fn latency(&self) -> u64 {
         let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + self.config.chunk_frames as u64;
         self.mel.latency_samples() as u64 + frames * self.frame_samples
+    }
+
+    /// Samples in which the gate let the model rest since the spotter was made.
+    pub fn rested(&self) -> u64 {
+        self.gate.as_ref().map_or(0, Gate::skipped) * self.frame_samples
     }
 
     /// Samples fed (or skipped) since stream start.

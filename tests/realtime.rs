@@ -64,7 +64,15 @@ impl WindowEmbedder for Cut {
 }
 
 fn spotter(keywords: usize) -> Spotter {
-    let spec = EncoderSpec { mels: 40, stride: 3, delay_frames: 3, classes: CLASSES, parts: PARTS, part_dim: PART_DIM };
+    let spec = EncoderSpec {
+        mels: 40,
+        stride: 3,
+        delay_frames: 3,
+        memory_frames: 3,
+        classes: CLASSES,
+        parts: PARTS,
+        part_dim: PART_DIM,
+    };
     let frontend = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
     let scorer = ScorerConfig { fusion: [0.0, 1.0, 0.0, 0.0], ..ScorerConfig::default() };
     let mut spotter =

@@ -13,8 +13,12 @@ use proptest::prelude::*;
 const THRESHOLD: f32 = 0.05;
 
 fn spotter(chunk_frames: usize) -> Spotter {
+    spotter_with(SpotterConfig { chunk_frames, ..SpotterConfig::default() })
+}
+
+fn spotter_with(config: SpotterConfig) -> Spotter {
     let bundle = Bundle::embedded().expect("the built-in model");
-    let config = SpotterConfig { chunk_frames, threshold: Some(THRESHOLD), ..SpotterConfig::default() };
+    let config = SpotterConfig { threshold: Some(THRESHOLD), ..config };
     let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
     let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
     for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {
@@ -95,4 +99,33 @@ fn keywords_set_at_once_are_heard_as_if_they_had_been_added() {
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]) && ids.first() > alone.first());
     spotter.reset();
     assert!(same(&listen(&mut spotter, &samples, &[1_440]), &want));
+}
+
+#[test]
+fn the_gate_changes_no_detection_and_lets_the_model_rest_in_silence() {
+    let recording = decode_16k(&common::recording()).expect("the fixture");
+    // The recording between long stretches of a quiet room: the gate shuts, and is woken by speech.
+    let quiet = |n: usize| (0..n).map(|i| ((i * 7_919) % 251) as f32 / 251.0 * 2e-4 - 1e-4).collect::<Vec<f32>>();
+    let mut samples = quiet(16_000 * 8);
+    for _ in 0..3 {
+        samples.extend(&recording);
+        samples.extend(quiet(16_000 * 11));
+    }
+    let of = |gate: bool, chunk_frames: usize, piece: usize| {
+        let mut spotter = spotter_with(SpotterConfig { chunk_frames, gate, ..SpotterConfig::default() });
+        let hits = listen(&mut spotter, &samples, &[piece]).0;
+        (hits, spotter.rested())
+    };
+    let (want, never) = of(false, 3, 480);
+    assert_eq!(never, 0);
+    assert!(want.len() >= 3, "something is heard in the fixture: {want:?}");
+    for (chunk_frames, piece) in [(3, 480), (1, 123), (100, 9_001)] {
+        let (got, rested) = of(true, chunk_frames, piece);
+        assert!(rested > 16_000 * 20, "rested for {rested} samples only");
+        assert_eq!(got.len(), want.len(), "{got:?} instead of {want:?}");
+        for (a, b) in got.iter().zip(&want) {
+            assert!(a.name == b.name && a.start == b.start && a.end == b.end, "{a:?} instead of {b:?}");
+            assert!((a.score - b.score).abs() < 1e-3, "{a:?} instead of {b:?}");
+        }
+    }
 }

@@ -59,7 +59,8 @@ fn keyword(name: &str) -> Keyword {
 }
 
 fn spotter(keywords: &[&str]) -> Spotter {
-    let spec = EncoderSpec { mels: 40, stride: 3, delay_frames: 0, classes: CLASSES, parts: 1, part_dim: 2 };
+    let spec =
+        EncoderSpec { mels: 40, stride: 3, delay_frames: 0, memory_frames: 0, classes: CLASSES, parts: 1, part_dim: 2 };
     // Without the running mean, so that a level is a level.
     let frontend = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
     let scorer = ScorerConfig { window_frames: vec![6], fusion: [0.0, 1.0, 0.0, 0.0], ..ScorerConfig::default() };

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use mel::MelBank;
 pub use norm::RunningMean;
 
+/// Groups of neighbouring bands whose levels [`LogMel::push_leveled`] tells.
+pub const LEVELS: usize = 4;
+
 /// Parameters of the front end; travels with the weights in the bundle's manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +100,7 @@ pub struct LogMel {
     scratch: Vec<Complex<f32>>,
     power: Vec<f32>,
     frame: Vec<f32>,
+    levels: [f32; LEVELS],
 }
 
 impl LogMel {
@@ -143,6 +147,7 @@ impl LogMel {
             scratch: plan.make_scratch_vec(),
             power: vec![0.0; fft / 2 + 1],
             frame: vec![0.0; config.mels as usize],
+            levels: [0.0; LEVELS],
             plan,
             config: config.clone(),
         })
@@ -161,7 +166,13 @@ impl LogMel {
     /// Feeds mono samples in [-1, 1] and hands every finished frame, `[mels]`, to `on_frame`.
     ///
     /// Frame `i` covers the samples `[i * hop, i * hop + window)` since the last reset.
-    pub fn push(&mut self, mut samples: &[f32], mut on_frame: impl FnMut(&[f32])) {
+    pub fn push(&mut self, samples: &[f32], mut on_frame: impl FnMut(&[f32])) {
+        self.push_leveled(samples, |frame, _| on_frame(frame));
+    }
+
+    /// [`LogMel::push`] that also tells how loud each of [`LEVELS`] groups of bands is: their mean ln of power before the running
+    /// mean takes the level away.
+    pub fn push_leveled(&mut self, mut samples: &[f32], mut on_frame: impl FnMut(&[f32], [f32; LEVELS])) {
         let window = self.pending.len();
         let hop = self.config.hop as usize;
         while !samples.is_empty() {
@@ -172,7 +183,7 @@ impl LogMel {
             samples = tail;
             if self.filled == window {
                 self.analyse();
-                on_frame(&self.frame);
+                on_frame(&self.frame, self.levels);
                 self.pending.copy_within(hop.., 0);
                 self.filled = window - hop;
             }
@@ -200,6 +211,9 @@ impl LogMel {
         self.bank.apply(&self.power, &mut self.frame);
         for band in &mut self.frame {
             *band = (*band + self.config.floor).ln();
+        }
+        for (level, bands) in self.levels.iter_mut().zip(self.frame.chunks(self.frame.len().div_ceil(LEVELS))) {
+            *level = bands.iter().sum::<f32>() / bands.len() as f32;
         }
         if let Some(norm) = &mut self.norm {
             norm.apply(&mut self.frame);

@@ -11,6 +11,8 @@ pub struct EncoderSpec {
     pub stride: usize,
     /// Encoder frames by which the output lags: output `i` describes frame `i - delay_frames`.
     pub delay_frames: usize,
+    /// Encoder frames before its own that an output may depend on.
+    pub memory_frames: usize,
     /// Classes of the phone head, the CTC blank first.
     pub classes: usize,
     /// Sub-spans of a window, K.

@@ -124,10 +124,14 @@ impl Manifest {
     /// As [`Manifest::encoder_section`].
     pub fn encoder_spec(&self) -> Result<EncoderSpec, ModelError> {
         let e = self.encoder_section()?;
+        // Each convolution keeps what it looks back on: the stem's feature frames, then encoder frames.
+        let lengths = e.states.iter().map(|s| s[1]);
+        let memory = lengths.enumerate().map(|(i, l)| if i == 0 { l.div_ceil(e.stride.max(1)) } else { l });
         Ok(EncoderSpec {
             mels: e.mels,
             stride: e.stride,
             delay_frames: e.delay_frames,
+            memory_frames: memory.sum(),
             classes: e.classes,
             parts: e.parts,
             part_dim: e.part_dim,

@@ -16,6 +16,9 @@ pub(super) trait Core: Send {
     /// Scored frames by which scores lag behind the features.
     fn delay_frames(&self) -> usize;
 
+    /// Scored frames before its own that a score may depend on, windows not counted.
+    fn memory_frames(&self) -> usize;
+
     /// Scoring parameters.
     fn scorer(&self) -> &ScorerConfig;
 
@@ -57,6 +60,10 @@ impl Core for StreamCore {
 
     fn delay_frames(&self) -> usize {
         self.encoder.spec().delay_frames
+    }
+
+    fn memory_frames(&self) -> usize {
+        self.encoder.spec().memory_frames
     }
 
     fn scorer(&self) -> &ScorerConfig {
@@ -185,6 +192,10 @@ impl Core for WindowedCore {
     }
 
     fn delay_frames(&self) -> usize {
+        0
+    }
+
+    fn memory_frames(&self) -> usize {
         0
     }
 

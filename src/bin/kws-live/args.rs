@@ -148,6 +148,9 @@ pub struct LiveArgs {
     /// Stop after so many seconds of audio
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub duration: Option<f64>,
+    /// Run the model also where nothing happens; it rests there otherwise, and hears the same
+    #[arg(long)]
+    pub no_gate: bool,
     /// Tell at the end when the first audio was heard, what it cost and what was lost
     #[arg(long)]
     pub stats: bool,

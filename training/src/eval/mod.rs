@@ -3,6 +3,7 @@
 pub mod calibrate;
 mod candidates;
 mod disturb;
+pub mod gate;
 pub mod keywords;
 pub mod phrases;
 pub mod plots;

@@ -101,6 +101,7 @@ pub(super) fn spotter_config(args: &LiveArgs) -> SpotterConfig {
         choice: args.model.choice(),
         sensitivity: args.keywords.sensitivity,
         threshold: args.keywords.threshold,
+        gate: !args.no_gate,
         ..SpotterConfig::default()
     }
 }

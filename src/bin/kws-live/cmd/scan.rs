@@ -71,6 +71,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         sensitivity: args.keywords.sensitivity,
         threshold: args.keywords.threshold,
         chunk_frames: CHUNK_FRAMES,
+        gate: false,
     };
     let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut spotters = Vec::new();
