@@ -126,8 +126,8 @@ pub struct FitArgs {
     /// Folder of the run: checkpoints, metrics.csv, config.toml.
     #[arg(long)]
     pub out: PathBuf,
-    /// Start from these weights: the folder of a `stream` bundle, or a checkpoint of another run, whose `stream` encoder may have
-    /// had fewer blocks and a narrower bottleneck.
+    /// Start from these weights: the folder of a `stream` bundle, or a checkpoint of another run. Its encoder may have had fewer
+    /// blocks and a narrower bottleneck
     #[arg(long)]
     pub init: Option<PathBuf>,
     /// Stop after this step, as if interrupted.
@@ -203,7 +203,7 @@ fn fit_stream(
     };
     let mut batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
     if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir() && !args.out.join(CHECKPOINT).exists()) {
-        init::from_bundle(bundle, &model, &batchers[0].batch(0)?)?;
+        init::from_bundle(bundle, &model, (&config.stream, &config.text), &batchers[0].batch(0)?)?;
         log::info!("weights from the bundle {}", bundle.display());
     }
     let (utterances, themes) = batchers[0].sizes();

@@ -1,5 +1,5 @@
 //! First weights that are not random: out of a shipped bundle, so that training goes on where only the bundle has survived,
-//! or out of the checkpoint of a run, whose encoder may have been smaller.
+//! or out of the checkpoint of a run. The encoder may have been smaller.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,22 +12,43 @@ use tch::{Tensor, no_grad};
 use crate::data::Batch;
 use crate::export::constants;
 use crate::model::{StreamModel, Variables};
-use crate::net::{Mode, Norm};
+use crate::net::{Mode, Norm, StreamConfig, TextConfig};
 
-/// Sets the weights of `model` to a bundle's. Its convolutions hold the batch norms that they were trained with; those take
-/// new statistics from `batch`, and the network computes what the bundle does.
+/// Sets the weights of `model` to a bundle's, whose encoder may have been smaller (see [`from_checkpoint`]). Its convolutions
+/// hold the batch norms that they were trained with; those take new statistics from `batch`, and the network computes what
+/// the bundle does.
 ///
 /// What is not in a bundle (the scales of the losses) keeps its first value.
 ///
 /// # Errors
-/// If the folder holds no `stream` bundle of the model's sizes.
-pub fn from_bundle(folder: &Path, model: &StreamModel, batch: &Batch) -> Result<()> {
+/// If the folder holds no `stream` bundle of the model's sizes or smaller.
+pub fn from_bundle(
+    folder: &Path,
+    model: &StreamModel,
+    (stream, text): (&StreamConfig, &TextConfig),
+    batch: &Batch,
+) -> Result<()> {
     let mut found = BTreeMap::new();
     for file in ["encoder.onnx", "window.onnx", "text.onnx"] {
         let path = folder.join(file);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         found.extend(constants(&bytes, file)?);
     }
+    let blocks = (0..).take_while(|i| found.contains_key(&format!("block{i}.down.weight"))).count();
+    let bottleneck = found.get("block0.down.weight").and_then(|(dims, _)| dims.first()).copied();
+    let Some(bottleneck) = bottleneck.filter(|_| (1..=stream.dilations.len()).contains(&blocks)) else {
+        bail!("{} has {blocks} encoder blocks: give the run as many or more", folder.display())
+    };
+    let sizes = StreamConfig { bottleneck, dilations: stream.dilations[..blocks].to_vec(), ..stream.clone() };
+    let saved = StreamModel::new(model.vars.device(), &sizes, text);
+    fill(folder, &found, &saved)?;
+    let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(model.vars.device());
+    let _ = no_grad(|| saved.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false }));
+    grow(folder, &saved.vars.variables().into_iter().collect(), &model.vars)
+}
+
+/// Sets the weights of `model` to those `found` in a bundle of its sizes.
+fn fill(folder: &Path, found: &BTreeMap<String, (Vec<i64>, Vec<f32>)>, model: &StreamModel) -> Result<()> {
     no_grad(|| -> Result<()> {
         for (name, mut variable) in model.vars().variables() {
             let size = variable.size();
@@ -52,8 +73,6 @@ pub fn from_bundle(folder: &Path, model: &StreamModel, batch: &Batch) -> Result<
             let transposed = ["window.weight", "text.out.weight"].contains(&name.as_str());
             variable.copy_(&if transposed { tensor.tr() } else { tensor });
         }
-        let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(model.vars.device());
-        let _ = model.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false });
         Ok(())
     })
 }
@@ -70,6 +89,11 @@ pub fn from_checkpoint(path: &Path, vars: &VarStore) -> Result<()> {
         .with_context(|| format!("{} is no checkpoint", path.display()))?
         .into_iter()
         .collect();
+    grow(path, &saved, vars)
+}
+
+/// Sets `vars` to the weights `saved` in `path`; see [`from_checkpoint`].
+fn grow(path: &Path, saved: &BTreeMap<String, Tensor>, vars: &VarStore) -> Result<()> {
     no_grad(|| -> Result<()> {
         for (name, mut variable) in vars.variables() {
             let grows = name.starts_with("block");
@@ -109,7 +133,6 @@ mod tests {
     use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
     use crate::export;
     use crate::fit::FitConfig;
-    use crate::net::{StreamConfig, TextConfig};
     use tch::{Device, Kind};
 
     #[test]
@@ -177,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
         let fresh = StreamModel::new(Device::Cpu, &stream, &text);
-        from_bundle(folder.path(), &fresh, &batch).expect("the same sizes");
+        from_bundle(folder.path(), &fresh, (&stream, &text), &batch).expect("the same sizes");
         let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);
         let worst = (run(&trained) - run(&fresh)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "differs by {worst}");
@@ -189,5 +212,15 @@ mod tests {
         let embed = |m: &StreamModel| no_grad(|| m.text.forward(&texts, Device::Cpu));
         let worst = (embed(&trained) - embed(&fresh)).abs().max().to_kind(Kind::Double).double_value(&[]);
         assert!(worst < 1e-5, "texts differ by {worst}");
+        // A larger encoder starts from it as well.
+        let larger = StreamConfig { bottleneck: 16, dilations: vec![1, 2, 1], ..stream };
+        let grown = StreamModel::new(Device::Cpu, &larger, &text);
+        from_bundle(folder.path(), &grown, (&larger, &text), &batch).expect("a larger encoder");
+        let worst = (run(&trained) - run(&grown)).abs().max().double_value(&[]);
+        assert!(worst < 1e-3, "the larger one differs by {worst}");
+        let shorter = StreamConfig { dilations: vec![1], ..larger };
+        let short = StreamModel::new(Device::Cpu, &shorter, &text);
+        let error = from_bundle(folder.path(), &short, (&shorter, &text), &batch).expect_err("too few").to_string();
+        assert!(error.contains("has 2 encoder blocks"), "{error}");
     }
 }
