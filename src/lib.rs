@@ -6,6 +6,7 @@ pub mod engine;
 pub mod enrol;
 pub mod frontend;
 pub mod model;
+pub mod search;
 pub mod segment;
 pub mod spotter;
 pub mod text;

@@ -218,6 +218,35 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
+fn a_search_decides_over_all_files_and_shows_the_most_relevant_place_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copies: Vec<String> = (0..2)
+        .map(|i| {
+            let path = folder.path().join(format!("{i}.wav"));
+            std::fs::copy(recording(), &path).expect("room on the disk");
+            path.display().to_string()
+        })
+        .collect();
+    let out = run(&["scan", "--search", "--json", "--keywords", "station,hello,kubernetes", &copies[0], &copies[1]]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let found = records(&out.stdout);
+    // Keyword by keyword, as they were given; what nobody says is not found.
+    let mut order: Vec<&str> = found.iter().map(|r| r["keyword"].as_str().expect("a name")).collect();
+    order.dedup();
+    assert_eq!(order, ["station", "hello"]);
+    for pair in found.windows(2).filter(|p| p[0]["keyword"] == p[1]["keyword"]) {
+        assert!(pair[0]["score"].as_f64() >= pair[1]["score"].as_f64(), "{found:?}");
+    }
+    // The same sound in two files is found in both.
+    for file in &copies {
+        assert!(found.iter().any(|r| r["keyword"] == "hello" && r["file"] == file.as_str()), "{found:?}");
+    }
+    assert!(found.iter().all(|r| r["type"] == "found" && r["score"].as_f64() >= Some(0.5)));
+    let out = run(&["scan", "--search", "--keywords", "hello", "--best", &copies[0]]);
+    assert_eq!(out.status.code(), Some(2));
+}
+
+#[test]
 fn scan_keeps_the_order_and_goes_on_after_a_broken_file() {
     let good = recording();
     let folder = tempfile::tempdir().expect("a folder");

@@ -24,6 +24,14 @@ pub struct ScorerConfig {
     pub fusion: [f32; 4],
     /// Score that counts as a detection at sensitivity 0.5.
     pub threshold: f32,
+    /// Learned on development data: logarithm of the odds that what scores 0.5 is the word, among words that are said.
+    #[serde(default = "prior")]
+    pub prior: f32,
+}
+
+/// Before it is learned.
+fn prior() -> f32 {
+    -2.5
 }
 
 impl Default for ScorerConfig {
@@ -37,6 +45,7 @@ impl Default for ScorerConfig {
             cos_bias: -5.0,
             fusion: [0.0, 1.0, 1.0, 0.0],
             threshold: 0.5,
+            prior: prior(),
         }
     }
 }
@@ -58,7 +67,12 @@ impl ScorerConfig {
             return mismatch("threshold", self.threshold.to_string(), "between 0 and 1");
         }
         let numbers = [self.min_seconds_per_phone, self.max_seconds_per_phone, self.slack_seconds];
-        if numbers.iter().chain(&self.fusion).chain([&self.cos_scale, &self.cos_bias]).any(|v| !v.is_finite()) {
+        if numbers
+            .iter()
+            .chain(&self.fusion)
+            .chain([&self.cos_scale, &self.cos_bias, &self.prior])
+            .any(|v| !v.is_finite())
+        {
             return mismatch("fusion", format!("{:?}", self.fusion), "finite numbers");
         }
         Ok(())
@@ -89,6 +103,12 @@ impl ScorerConfig {
     pub fn fuse(&self, cosine: f32, path: f32, phones: usize) -> f32 {
         let [f0, f1, f2, f3] = self.fusion;
         sigmoid(f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln())
+    }
+
+    /// Probability that what scores `score` is the word. The logit of a calibrated score counts false alarms; how often words
+    /// are said is the rest.
+    pub fn posterior(&self, score: f32) -> f32 {
+        sigmoid(logit(score) + self.prior)
     }
 
     /// Score threshold at `sensitivity` 0 (deaf) to 1 (jumpy). A quarter is a factor of ten in false alarms: the logit of a

@@ -177,6 +177,10 @@ pub struct ScanArgs {
     /// For each file and keyword the highest score and when it was reached, also below the threshold
     #[arg(long)]
     pub best: bool,
+    /// Decide what counts as found for each keyword over all files, and show the most relevant places first; nothing is shown
+    /// before the last file
+    #[arg(long, conflicts_with_all = ["best", "threshold"])]
+    pub search: bool,
     /// Files at a time; without it one a core
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<std::num::NonZeroUsize>,

@@ -11,15 +11,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use kws_live::detect::{Keyword, sigmoid};
+use kws_live::detect::{Keyword, ScorerConfig, logit, sigmoid};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle, Manifest};
+use kws_live::search::SENSITIVITY;
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
 
 use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
 
-/// Fits fusion and threshold of a bundle, and writes them into its manifest.
+/// Fits fusion, threshold and prior of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
     /// Manifest folders or files of development recordings.
@@ -55,7 +56,7 @@ struct Sample {
 }
 
 /// Words of the transcripts with at least three phones, drawn by hash so that the draw never changes.
-fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
+pub(super) fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
     let long = recordings.iter().flat_map(|r| &r.words).filter(|w| w.phones.len() >= 3);
     let words: BTreeSet<&str> = long.map(|w| w.text.as_str()).collect();
     drawn(words, most)
@@ -76,8 +77,10 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         let hours = hours(&recordings);
         let fusion = fit(&samples, &phones, hours)?;
+        let prior = prior(&samples, &phones, fusion);
         log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
-        store(&args.model, fusion)?;
+        log::info!("prior {prior:.3}");
+        store(&args.model, fusion, prior)?;
     }
     Ok(())
 }
@@ -217,12 +220,31 @@ fn solve(mut a: [[f64; 3]; 3], mut b: Features) -> Features {
     b
 }
 
-fn store(model: &Path, fusion: [f32; 4]) -> Result<()> {
+/// The prior of the scorer: with it, the probabilities of what a search looks at add up to the number of said words in it.
+fn prior(samples: &[Sample], phones: &[usize], fusion: [f32; 4]) -> f32 {
+    let [f0, f1, f2, f3] = fusion.map(f64::from);
+    let scorer = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
+    let least = f64::from(logit(scorer.threshold_at(SENSITIVITY)));
+    let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * (phones[s.word] as f64).ln();
+    let seen: Vec<(f64, bool)> = samples.iter().map(|s| (logit(s), s.said)).filter(|s| s.0 >= least).collect();
+    let said = seen.iter().filter(|s| s.1).count() as f64;
+    let expected = |prior: f64| seen.iter().map(|s| f64::from(sigmoid((s.0 + prior) as f32))).sum::<f64>();
+    // The expected number rises with the prior: bisection.
+    let (mut low, mut high) = (-20.0, 20.0);
+    for _ in 0..40 {
+        let middle = f64::midpoint(low, high);
+        if expected(middle) < said { low = middle } else { high = middle }
+    }
+    low as f32
+}
+
+fn store(model: &Path, fusion: [f32; 4], prior: f32) -> Result<()> {
     let path = model.join("manifest.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut manifest: Manifest = toml::from_str(&text)?;
     manifest.scorer.fusion = fusion;
     manifest.scorer.threshold = 0.5;
+    manifest.scorer.prior = prior;
     fs::write(&path, toml::to_string_pretty(&manifest)?)?;
     Ok(())
 }
@@ -266,6 +288,18 @@ mod tests {
             let ten = over(-std::f64::consts::LN_10);
             assert!((90..=110).contains(&ten), "{ten} false alarms in ten hours at 0.09");
         }
+    }
+
+    #[test]
+    fn the_prior_makes_probabilities_add_up_to_what_is_said() {
+        // One word of one phone whose logit is the first witness: 40 wrong at -1, 10 right at 2, and one too low to count.
+        let sample = |x: f64, said| Sample { word: 0, x: [x, 0.0, 1.0], said };
+        let mut samples = vec![sample(-1.0, false); 40];
+        samples.extend(vec![sample(2.0, true); 10]);
+        samples.push(sample(-9.0, true));
+        let prior = f64::from(prior(&samples, &[1], [0.0, 1.0, 0.0, 0.0]));
+        let p = |x: f64| 1.0 / (1.0 + (-(x + prior)).exp());
+        assert!((40.0 * p(-1.0) + 10.0 * p(2.0) - 10.0).abs() < 1e-3, "{prior}");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use kws_live::detect::Keyword;
+use kws_live::detect::{Keyword, ScorerConfig};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
+use kws_live::search::{BETA, SENSITIVITY, relevance};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
@@ -33,9 +34,6 @@ pub struct TermsArgs {
     pub threads: usize,
 }
 
-/// Price of a false alarm against a miss (NIST STD 2006).
-const BETA: f64 = 999.9;
-
 /// Term-weighted values of one list.
 #[derive(Debug, Clone, Serialize)]
 pub struct Terms {
@@ -55,13 +53,22 @@ pub struct Terms {
     pub otwv: f64,
 }
 
+/// A list, decided in two ways.
+#[derive(Debug, Serialize)]
+pub struct List {
+    /// Every score by itself, as live mode has to.
+    pub live: Terms,
+    /// For each keyword over all that was searched, as `scan --search` does.
+    pub search: Terms,
+}
+
 /// Both lists.
 #[derive(Debug, Serialize)]
 pub struct TermsReport {
     /// One-word keywords.
-    pub one_word: Terms,
+    pub one_word: List,
     /// Phrases.
-    pub phrases: Option<Terms>,
+    pub phrases: Option<List>,
 }
 
 /// Term-weighted value of a keyword at a threshold: `1 - (P_miss + beta P_fa)`, `P_fa = N_fa / (seconds - N_true)`.
@@ -100,6 +107,28 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
     }
 }
 
+/// The same places with their relevance in place of their scores; what a search does not look at is gone.
+fn searched(judged: &Judged, scorer: &ScorerConfig, hours: f64) -> Judged {
+    let least = scorer.threshold_at(SENSITIVITY);
+    let places = judged.places.iter().map(|p| p.1);
+    let (seen, scores): (Vec<usize>, Vec<f32>) =
+        places.chain(judged.alarms.iter().copied()).enumerate().filter(|s| s.1 >= least).unzip();
+    let mut out =
+        Judged { places: judged.places.iter().map(|p| (p.0, f32::NEG_INFINITY)).collect(), alarms: Vec::new() };
+    for (index, score) in seen.into_iter().zip(relevance(&scores, scorer, hours * 3600.0)) {
+        match out.places.get_mut(index) {
+            Some(place) => place.1 = score,
+            None => out.alarms.push(score),
+        }
+    }
+    out
+}
+
+fn list(judged: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
+    let search: Vec<Judged> = judged.iter().map(|j| searched(j, scorer, hours)).collect();
+    List { live: terms(judged, scorer.threshold, hours), search: terms(&search, 0.5, hours) }
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -131,11 +160,11 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
         let of = words.iter().enumerate().filter(|(_, w)| w.contains(' ') == phrases);
         of.map(|(k, _)| judge(k, &keywords[k], &recordings, &found)).collect()
     };
-    let own = bundle.manifest.scorer.threshold;
+    let scorer = &bundle.manifest.scorer;
     let phrases = judged(true);
     Ok(TermsReport {
-        one_word: terms(&judged(false), own, hours),
-        phrases: phrases.iter().any(|j| !j.places.is_empty()).then(|| terms(&phrases, own, hours)),
+        one_word: list(&judged(false), scorer, hours),
+        phrases: phrases.iter().any(|j| !j.places.is_empty()).then(|| list(&phrases, scorer, hours)),
     })
 }
 
@@ -145,10 +174,11 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
 /// As [`measure`].
 pub fn run(args: &TermsArgs) -> Result<()> {
     let report = measure(args)?;
-    for (name, t) in [("one word", Some(&report.one_word)), ("phrases", report.phrases.as_ref())] {
-        let Some(t) = t else { continue };
+    let lists = [("one word", Some(&report.one_word)), ("phrases", report.phrases.as_ref())];
+    let ways = lists.into_iter().filter_map(|(name, list)| Some((name, list?)));
+    for (name, how, t) in ways.flat_map(|(name, l)| [(name, "live", &l.live), (name, "search", &l.search)]) {
         log::info!(
-            "{name}: {} keywords at {} places in {:.2} h: MTWV {:.3} (at {:.3}), ATWV {:.3}, OTWV {:.3}",
+            "{name}, {how}: {} keywords at {} places in {:.2} h: MTWV {:.3} (at {:.3}), ATWV {:.3}, OTWV {:.3}",
             t.keywords,
             t.places,
             t.hours,
@@ -164,6 +194,18 @@ pub fn run(args: &TermsArgs) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_search_gives_a_word_that_everything_sounds_like_a_higher_threshold() {
+        let scorer = ScorerConfig::default();
+        let rare = Judged { places: vec![(0, 0.6), (1, 0.01)], alarms: vec![0.02] };
+        let common = Judged { places: vec![(0, 0.97)], alarms: vec![0.6; 20] };
+        let found = searched(&rare, &scorer, 2.0);
+        // What is under the search's own threshold is gone.
+        assert!(found.places[0].1 > 0.5 && found.places[1].1 == f32::NEG_INFINITY && found.alarms.is_empty());
+        let both = list(&[rare, common], &scorer, 2.0);
+        assert!(both.search.atwv > both.live.atwv, "{both:?}");
+    }
 
     #[test]
     fn term_weighted_values_by_hand() {

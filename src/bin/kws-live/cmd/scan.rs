@@ -1,5 +1,7 @@
 //! `scan`: keywords in recordings, several files at once, results in the order of the files.
 
+mod search;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -10,8 +12,10 @@ use std::thread;
 use anyhow::{Context, ensure};
 use kws_live::audio::{FileSource, Pace};
 use kws_live::engine::{EngineError, Pipeline, said};
-use kws_live::spotter::{Spotter, SpotterConfig};
+use kws_live::search::SENSITIVITY;
+use kws_live::spotter::{Detection, Spotter, SpotterConfig};
 
+use self::search::Search;
 use super::listen::{Listening, Wanted};
 use crate::args::ScanArgs;
 use crate::output::{Record, note, print};
@@ -21,9 +25,12 @@ const CHUNK_FRAMES: usize = 100;
 
 /// What one file gave.
 struct Scanned {
-    /// Lines, ready to be printed.
-    text: String,
-    detected: bool,
+    file: String,
+    hits: Vec<Detection>,
+    /// The highest score of every keyword, if wanted.
+    best: Vec<Record>,
+    /// Its length, samples at 16 kHz.
+    samples: u64,
 }
 
 /// How the recordings in a folder are told from other files.
@@ -68,7 +75,8 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     let listening = Listening::load(&args.model, &wanted)?;
     let config = SpotterConfig {
         choice: args.model.choice(),
-        sensitivity: args.keywords.sensitivity,
+        // A search decides later, over all that it heard.
+        sensitivity: if args.search { SENSITIVITY.max(args.keywords.sensitivity) } else { args.keywords.sensitivity },
         threshold: args.keywords.threshold,
         chunk_frames: CHUNK_FRAMES,
         gate: false,
@@ -86,13 +94,59 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         let phones: Vec<_> = keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
         note(&format!("{}: {}", keyword.name, said(&phones)));
     }
+    let search = args.search.then(|| {
+        let names = listening.keywords.iter().map(|k| k.name.to_string()).collect();
+        Search::new(names, listening.bundle.manifest.scorer.clone(), args.keywords.sensitivity)
+    });
     // What a scan does not need any more: text tower, lexicon, the files of the bundle.
     drop(listening);
-    scan(args, &files, spotters)
+    let line = |record: &Record| if args.json { record.json() } else { record.human() };
+    let mut found = Found { search, detected: false };
+    let outcome =
+        scan(args, &files, spotters, |scanned| print(&found.take(scanned).iter().map(line).collect::<String>()));
+    let failed = outcome?;
+    if let Some(search) = found.search {
+        let records = search.found();
+        found.detected = !records.is_empty();
+        print(&records.iter().map(line).collect::<String>())?;
+    }
+    match failed {
+        0 => Ok(found.detected),
+        // A single file's error has been told already, but the status must tell it too.
+        n => anyhow::bail!("{n} of {} files could not be scanned", files.len()),
+    }
 }
 
-/// Spreads the files over the spotters, one thread each.
-fn scan(args: &ScanArgs, files: &[PathBuf], spotters: Vec<Spotter>) -> anyhow::Result<bool> {
+/// What has been found so far.
+struct Found {
+    search: Option<Search>,
+    detected: bool,
+}
+
+impl Found {
+    /// Takes what a file gave; returns what can be shown at once.
+    fn take(&mut self, scanned: Scanned) -> Vec<Record> {
+        if let Some(search) = &mut self.search {
+            search.add(&scanned.file, scanned.hits, scanned.samples);
+            return Vec::new();
+        }
+        self.detected |= !scanned.hits.is_empty();
+        if scanned.best.is_empty() {
+            scanned.hits.iter().map(|hit| Record::detection(hit, Some(&scanned.file))).collect()
+        } else {
+            scanned.best
+        }
+    }
+}
+
+/// Spreads the files over the spotters, one thread each, and hands on what they gave in the order of the files, until `take`
+/// says that nobody wants it any more. Returns how many failed.
+fn scan(
+    args: &ScanArgs,
+    files: &[PathBuf],
+    spotters: Vec<Spotter>,
+    mut take: impl FnMut(Scanned) -> std::io::Result<bool>,
+) -> anyhow::Result<usize> {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let (give, results) = crossbeam_channel::bounded(2 * spotters.len());
@@ -113,18 +167,17 @@ fn scan(args: &ScanArgs, files: &[PathBuf], spotters: Vec<Spotter>) -> anyhow::R
         }
         drop(give);
         let mut waiting = BTreeMap::new();
-        let (mut turn, mut detected, mut failed) = (0, false, 0);
+        let (mut turn, mut failed) = (0, 0);
         for (index, outcome) in results {
             waiting.insert(index, outcome);
             while let Some(outcome) = waiting.remove(&turn) {
                 turn += 1;
                 match outcome {
                     Ok(scanned) => {
-                        detected |= scanned.detected;
-                        if !print(&scanned.text)? {
+                        if !take(scanned)? {
                             // Nobody reads any more. The threads end with the file that they are at.
                             stop.store(true, Ordering::Relaxed);
-                            return Ok(detected);
+                            return Ok(failed);
                         }
                     }
                     Err(error) => {
@@ -134,11 +187,7 @@ fn scan(args: &ScanArgs, files: &[PathBuf], spotters: Vec<Spotter>) -> anyhow::R
                 }
             }
         }
-        match failed {
-            0 => Ok(detected),
-            // A single file's error has been told already, but the status must tell it too.
-            n => anyhow::bail!("{n} of {} files could not be scanned", files.len()),
-        }
+        Ok(failed)
     })
 }
 
@@ -153,20 +202,15 @@ fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<S
         Ok(pipeline) => pipeline,
         Err((error, spotter)) => return (*spotter, Err(error.into())),
     };
-    let name = file.display().to_string();
-    let line = |record: Record| if args.json { record.json() } else { record.human() };
-    let mut scanned = Scanned { text: String::new(), detected: false };
-    let outcome = pipeline.run(|hit| {
-        scanned.detected = true;
-        if !args.best {
-            scanned.text += &line(Record::detection(hit, Some(&name)));
-        }
-    });
+    let mut scanned = Scanned { file: file.display().to_string(), hits: Vec::new(), best: Vec::new(), samples: 0 };
+    let outcome = pipeline.run(|hit| scanned.hits.push(hit.clone()));
+    scanned.samples = pipeline.spotter().position();
     if args.best {
-        for status in pipeline.spotter().keywords() {
+        let best = pipeline.spotter().keywords().map(|status| {
             let (score, span) = status.best.map_or((0.0, (0, 0)), |b| (b.score, (b.start, b.end)));
-            scanned.text += &line(Record::new("best", &status.keyword.name, score, span, Some(&name)));
-        }
+            Record::new("best", &status.keyword.name, score, span, Some(&scanned.file))
+        });
+        scanned.best = best.collect();
     }
     (pipeline.into_spotter(), outcome.map(|()| scanned))
 }

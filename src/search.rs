@@ -1,0 +1,65 @@
+//! Spoken term detection: what counts as found is decided for each keyword over all that was searched.
+//!
+//! Live, a score has to be judged when it is heard. A search knows every place of a keyword before it has to decide, and
+//! the scores of all of them together tell how often the keyword is said and how often something sounds like it. The
+//! threshold of a keyword is then the probability at which one more place is worth its risk under the term-weighted value
+//! (keyword-specific threshold: Miller et al., "Rapid and accurate spoken term detection", Interspeech 2007).
+
+use crate::detect::{ScorerConfig, logit, sigmoid};
+
+/// Price of a false alarm against a miss (NIST STD 2006).
+pub const BETA: f64 = 999.9;
+
+/// Sensitivity at which a search listens: places under ten false alarms an hour are not worth a look.
+pub const SENSITIVITY: f32 = 0.75;
+
+/// The least that a search counts as searched, seconds. In less audio, what a false alarm costs would let nothing through.
+pub const LEAST_SECONDS: f64 = 3_600.0;
+
+/// How relevant the places of one keyword are, 0 to 1, in the order of their `scores`: 0.5 and above counts as found.
+///
+/// `scores` are the calibrated ones of all places at [`SENSITIVITY`] in `seconds` of audio. The order of the places does not
+/// change, only where the border lies.
+pub fn relevance(scores: &[f32], scorer: &ScorerConfig, seconds: f64) -> Vec<f32> {
+    let seconds = seconds.max(LEAST_SECONDS);
+    let said: f64 = scores.iter().map(|&s| f64::from(scorer.posterior(s))).sum();
+    let threshold = BETA * said / (seconds + (BETA - 1.0) * said);
+    scores.iter().map(|&s| sigmoid(logit(scorer.posterior(s)) - logit(threshold as f32))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_by_hand() {
+        // Posteriors are the scores. Two hours; 0.9 + 0.5 + 0.1 = 1.5 places expected.
+        let scorer = ScorerConfig { prior: 0.0, ..ScorerConfig::default() };
+        let found = relevance(&[0.9, 0.5, 0.1], &scorer, 7_200.0);
+        let threshold = 999.9 * 1.5 / (7_200.0 + 998.9 * 1.5);
+        for (got, p) in found.iter().zip([0.9_f64, 0.5, 0.1]) {
+            let odds = p / (1.0 - p) * (1.0 - threshold) / threshold;
+            assert!((f64::from(*got) - odds / (1.0 + odds)).abs() < 1e-4, "{got} of {p}");
+        }
+        assert!(found[1] > 0.5 && found[2] < 0.5);
+    }
+
+    #[test]
+    fn a_word_that_much_sounds_like_needs_more_than_one_that_little_does() {
+        let scorer = ScorerConfig::default();
+        let of = |others: usize| {
+            let mut scores = vec![0.4; others];
+            scores.push(0.6);
+            relevance(&scores, &scorer, 7_200.0)[others]
+        };
+        assert!(of(1) > of(30), "{} {}", of(1), of(30));
+    }
+
+    #[test]
+    fn a_short_recording_is_judged_as_part_of_an_hour() {
+        let scorer = ScorerConfig::default();
+        assert_eq!(relevance(&[0.7], &scorer, 5.0), relevance(&[0.7], &scorer, 3_600.0));
+        assert!(relevance(&[0.7], &scorer, 5.0)[0] > 0.5);
+        assert!(relevance(&[], &scorer, 5.0).is_empty());
+    }
+}
