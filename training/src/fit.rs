@@ -45,7 +45,7 @@ pub struct FitConfig {
     pub steps: u64,
     /// Seed of weights and batches.
     pub seed: u64,
-    /// Convolutions in bfloat16 (`stream` only).
+    /// Convolutions in bfloat16 (`stream` only), where the device computes it.
     pub bf16: bool,
     /// Threads that cut batches; they change nothing but the speed.
     pub loaders: usize,
@@ -180,6 +180,17 @@ pub fn fit(
     }
 }
 
+/// Whether bfloat16 is computed and not emulated, which is thirty times slower than single precision.
+fn computes_bf16(device: Device) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let cpu = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    let cpu = std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let cpu = false;
+    device.is_cuda() || cpu
+}
+
 fn weights(model: &impl Variables) -> usize {
     model.vars().trainable_variables().iter().map(Tensor::numel).sum()
 }
@@ -208,7 +219,11 @@ fn fit_stream(
     }
     let (utterances, themes) = batchers[0].sizes();
     log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
-    let trainee = run::StreamTrainee { model, loss: &config.loss, bf16: config.bf16, warm: args.init.is_some() };
+    let bf16 = config.bf16 && computes_bf16(device);
+    if bf16 != config.bf16 {
+        log::warn!("this processor has no bfloat16: the convolutions are computed in single precision, which is slower");
+    }
+    let trainee = run::StreamTrainee { model, loss: &config.loss, bf16, warm: args.init.is_some() };
     run::train(&trainee, batchers, config, args)
 }
 
