@@ -10,9 +10,9 @@ use kws_live::engine::{Delivery, Engine, EngineConfig, Event};
 use kws_live::spotter::{Spotter, SpotterConfig};
 
 use super::listen::{Listening, Wanted};
-use crate::args::{Input, LiveArgs};
+use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
-use crate::output::note;
+use crate::output::{DeviceRecord, note};
 use crate::service::{reload::Reload, signals};
 
 /// Who looks at the results.
@@ -101,7 +101,7 @@ pub(super) fn spotter_config(args: &LiveArgs) -> SpotterConfig {
         choice: args.model.choice(),
         sensitivity: args.keywords.sensitivity,
         threshold: args.keywords.threshold,
-        gate: !args.no_gate,
+        gate: !args.microphone.no_gate,
         ..SpotterConfig::default()
     }
 }
@@ -118,11 +118,15 @@ pub(super) fn report(counts: &Counts, all: bool, started: Instant) {
 
 fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
     anyhow::ensure!(
-        args.device.is_none() || args.input == Input::Mic,
+        args.microphone.device.is_none() || args.input == Input::Mic,
         "--device names a microphone; it cannot be used with --input FILE"
     );
+    anyhow::ensure!(
+        !args.microphone.wait_for_device || args.input == Input::Mic,
+        "--wait-for-device waits for a microphone; it cannot be used with --input FILE"
+    );
     Ok(match &args.input {
-        Input::Mic => microphone(args.device.as_deref())?,
+        Input::Mic => microphone(&args.microphone)?,
         Input::Stdin => Box::new(StdinSource::new()?),
         Input::File(path) => {
             let pace = if view == View::Tui { Pace::RealTime } else { Pace::FlatOut };
@@ -132,13 +136,16 @@ fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
 }
 
 #[cfg(feature = "mic")]
-fn microphone(device: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+fn microphone(args: &MicrophoneArgs) -> anyhow::Result<Box<dyn AudioSource>> {
+    use kws_live::audio::MicSource;
+
     let _quiet = crate::quiet::Quiet::new();
-    Ok(Box::new(kws_live::audio::MicSource::open(device)?))
+    let device = args.device.as_deref();
+    Ok(Box::new(if args.wait_for_device { MicSource::wait_for(device) } else { MicSource::open(device)? }))
 }
 
 #[cfg(not(feature = "mic"))]
-fn microphone(_: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+fn microphone(_: &MicrophoneArgs) -> anyhow::Result<Box<dyn AudioSource>> {
     anyhow::bail!("this build has no microphone; use --input FILE, or rebuild with `--features mic`")
 }
 
@@ -150,6 +157,9 @@ fn lines(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     }
     for event in engine.events() {
         outputs.publish(&event);
+        if let Some(record) = DeviceRecord::of(&event) {
+            note(&record.human());
+        }
         match event {
             Event::Gap { lost } => log::warn!("{lost} samples were lost: this machine is too slow or too busy"),
             Event::Ended | Event::Failed(_) => break,

@@ -45,6 +45,10 @@ impl Template {
         for (name, value) in NAMES.iter().zip(values) {
             command.env(format!("KWS_{}", name.to_uppercase()), value);
         }
+        // What systemd is told is this program's business.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(name);
+        }
         command
     }
 }
