@@ -202,7 +202,7 @@ impl Worker {
         match chunk {
             Chunk::Samples(_) if !self.paused => {}
             Chunk::Samples(_) | Chunk::Lost(_) | Chunk::Back(_) => {
-                recorder.gap(self.pipeline.spotter().position(), wait)
+                recorder.gap(self.pipeline.spotter().position(), wait);
             }
             Chunk::Away | Chunk::End => recorder.finish(wait),
             Chunk::Idle => {}
