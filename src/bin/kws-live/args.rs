@@ -35,6 +35,8 @@ pub enum Command {
     Phones(PhonesArgs),
     /// List the microphones.
     Devices,
+    /// Look whether all is well: configuration, model, backend, keywords, microphone and its level.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -182,6 +184,17 @@ pub struct ScanArgs {
     /// Files at a time; without it one a core
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// The configuration to look at; without it the defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object a check, a line each
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `phones`.
