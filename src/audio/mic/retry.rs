@@ -1,12 +1,16 @@
 //! Opens a device again and again, each time on a thread of its own, until it is there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
 use super::stream::Opened;
 use crate::audio::{AudioError, DeviceMeter};
+
+/// Attempts that may hang at the same time: a server that is stopped and not dead holds on to each of them.
+const MOST: usize = 4;
 
 /// Opens the device, the same one each time.
 pub(super) type Open = Arc<dyn Fn() -> Result<Opened, AudioError> + Send + Sync>;
@@ -50,12 +54,15 @@ pub(super) struct Retry {
     meter: Arc<DeviceMeter>,
     delay: Duration,
     turn: Turn,
+    /// Attempts that have not come back.
+    running: Arc<AtomicUsize>,
 }
 
 impl Retry {
     /// The first attempt comes after the first delay.
     pub fn new(open: Open, limits: Limits, meter: Arc<DeviceMeter>) -> Self {
-        Self { open, limits, meter, delay: limits.first, turn: Turn::Rest(Instant::now() + limits.first) }
+        let turn = Turn::Rest(Instant::now() + limits.first);
+        Self { open, limits, meter, delay: limits.first, turn, running: Arc::default() }
     }
 
     /// The device, once it is open. Does not wait.
@@ -90,17 +97,24 @@ impl Retry {
     }
 
     fn start(&mut self) {
+        if self.running.load(Ordering::Acquire) >= MOST {
+            log::debug!("{MOST} attempts to open the microphone hang: no more before one of them comes back");
+            return self.again();
+        }
         let (give, answer) = bounded(1);
-        let (open, meter) = (self.open.clone(), self.meter.clone());
+        let (open, meter, running) = (self.open.clone(), self.meter.clone(), self.running.clone());
         meter.begin();
+        running.fetch_add(1, Ordering::AcqRel);
         let attempt = move || {
             // If nobody waits any more it is closed again, here.
             let _ = give.send(quietly(&*open));
+            running.fetch_sub(1, Ordering::AcqRel);
             meter.end();
         };
         self.turn = Turn::Try { since: Instant::now(), answer };
         if let Err(error) = std::thread::Builder::new().name("kws-mic-open".into()).spawn(attempt) {
             log::debug!("no thread to open the microphone: {error}");
+            self.running.fetch_sub(1, Ordering::AcqRel);
             self.meter.end();
             self.again();
         }

@@ -180,6 +180,36 @@ fn neither_a_stream_that_cannot_be_closed_nor_an_attempt_that_hangs_holds_anythi
 }
 
 #[test]
+fn a_server_that_holds_on_to_every_attempt_is_not_given_more_and_more_of_them() {
+    let (held, gate) = bounded::<()>(0);
+    let mut plan = vec![Attempt::Opens(16_000, None)];
+    plan.extend((0..4).map(|_| Attempt::Hangs(gate.clone())));
+    plan.push(Attempt::Opens(16_000, None));
+    let (system, mut source, _) = System::start(plan);
+    system.far().tell.send("it hangs".into()).expect("room");
+    assert_eq!(next(&mut source), Chunk::Away);
+    let mut out = [0.0; 512];
+    let mut look = |source: &mut MicSource| source.read(&mut out).expect("it goes on");
+    while system.attempts.load(Ordering::SeqCst) < 5 {
+        assert_eq!(look(&mut source), Chunk::Idle);
+    }
+    // Long enough for several more.
+    for _ in 0..20 {
+        assert_eq!(look(&mut source), Chunk::Idle);
+    }
+    assert_eq!(system.attempts.load(Ordering::SeqCst), 5);
+    drop(held);
+    let mut far = loop {
+        assert_eq!(look(&mut source), Chunk::Idle);
+        if let Ok(far) = system.opened.try_recv() {
+            break far;
+        }
+    };
+    far.writer.push(&[0.5; 160]);
+    assert!(matches!(next(&mut source), Chunk::Back(_)));
+}
+
+#[test]
 fn a_microphone_that_is_not_there_yet_is_waited_for() {
     let (_, _, outcome) = System::start(vec![Attempt::Fails]);
     assert!(outcome.is_err_and(|e| e.to_string().contains("not there")));
