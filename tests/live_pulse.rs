@@ -196,6 +196,24 @@ fn a_microphone_that_is_not_there_at_the_start_is_waited_for_if_asked() {
 }
 
 #[test]
+fn a_server_that_hangs_is_noticed_and_listened_to_again_once_it_goes_on() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    let mut running = listen(&server, &[]);
+    running.note("stop:");
+    let first = say_hello(&server, &running);
+    server.signal("STOP");
+    let lost = running.note("lost:");
+    assert!(lost.contains("no sound came for 2 s"), "nobody says it, it is noticed: {lost}");
+    device_event(&running, "lost");
+    server.signal("CONT");
+    running.note("is back after");
+    device_event(&running, "back");
+    check_times(first, say_hello(&server, &running));
+    assert_eq!(running.terminate().code(), Some(0));
+}
+
+#[test]
 fn a_stop_while_the_microphone_is_away_ends_it() {
     let _alone = alone();
     let Some(mut server) = server() else { return };

@@ -40,6 +40,12 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Stops it or lets it go on: it is there and does not answer.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()));
+    }
+
     /// Starts it again at the same place, with a source of that rate.
     pub fn restart(&mut self, rate: u32) -> Result<(), String> {
         self.child = spawn(self.home.path(), rate)?;
