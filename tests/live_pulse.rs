@@ -1,144 +1,226 @@
 //! A recording is played into a PulseAudio null sink; the program hears its monitor through cpal and ALSA, as it would hear a
-//! microphone. The server is this test's own and ends with it.
+//! microphone. The server is each test's own and ends with it; some end before.
 #![cfg(all(target_os = "linux", feature = "mic"))]
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use common::{PROGRAM, installed, recording, skip, text, wait_until};
+use common::pulse::{Server, within};
+use common::{PROGRAM, Running, skip, text, wait_until};
 use serde_json::Value;
 
-struct Server {
-    child: Child,
-    home: tempfile::TempDir,
+/// One after the other: sound in real time and other work at the same time do not go well together on two cores.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Server {
-    /// Starts a server with a null sink `vmic`; says why if it cannot.
-    fn start() -> Result<Self, String> {
-        for program in ["pulseaudio", "pactl", "paplay"] {
-            if !installed(program) {
-                return Err(format!("{program} is not installed (apt-get install pulseaudio pulseaudio-utils)"));
-            }
+fn server() -> Option<Server> {
+    Server::start().map_err(|reason| skip(&reason)).ok()
+}
+
+fn listen(server: &Server, more: &[&str]) -> Running {
+    let args = ["--keywords", "hello,stop", "--input", "mic", "--json", "--threshold", "0.05", "--stats"];
+    let mut command = server.within(PROGRAM);
+    Running::start(command.args(args).args(more).stdout(Stdio::piped()))
+}
+
+fn records(running: &Running, patience: Duration) -> Vec<Value> {
+    let mut heard = Vec::new();
+    while let Ok(line) = running.results.recv_timeout(patience) {
+        heard.push(serde_json::from_str(&line).expect("an object a line"));
+    }
+    heard
+}
+
+/// Plays until `hello` is heard; when that play began, and the second of the stream at which it was heard. A machine that is busy
+/// may lose a part of one play, not of five.
+fn say_hello(server: &Server, running: &Running) -> (Instant, f64) {
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        server.play();
+        let heard = records(running, Duration::from_secs(3));
+        if let Some(hit) = heard.iter().find(|r| r["keyword"] == "hello") {
+            return (began, hit["start"].as_f64().expect("seconds"));
         }
-        if !plugin_is_there() {
-            return Err("ALSA has no pulse plug-in (apt-get install libasound2-plugins)".into());
-        }
-        let home = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let child = within(home.path(), "pulseaudio")
-            .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disallow-exit"])
-            .args(["-L", "module-native-protocol-unix"])
-            .args(["-L", "module-null-sink sink_name=vmic rate=48000 channels=2"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|e| e.to_string())?;
-        let mut server = Self { child, home };
-        let mut ended = false;
-        let up = wait_until(|| {
-            ended = server.child.try_wait().is_ok_and(|status| status.is_some());
-            ended || server.within("pactl").arg("info").output().is_ok_and(|out| out.status.success())
-        });
-        if ended || !up {
-            return Err("the PulseAudio server does not start here".into());
-        }
-        let set = server.within("pactl").args(["set-default-source", "vmic.monitor"]).status();
-        if set.is_ok_and(|s| s.success()) { Ok(server) } else { Err("the null sink has no monitor".into()) }
+        all.extend(heard);
     }
-
-    fn within(&self, program: &str) -> Command {
-        within(self.home.path(), program)
-    }
+    panic!("`hello` was not heard: {all:?} {:?}", running.seen);
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The times of the stream have gone on as the clock on the wall has.
+fn check_times((began, first): (Instant, f64), (again, second): (Instant, f64)) {
+    let (wall, stream) = (again.duration_since(began).as_secs_f64(), second - first);
+    // As loose as a busy machine needs it to begin to play; a loss that did not count would be seconds.
+    assert!((wall - stream).abs() < 2.0, "{wall} s on the wall, {stream} s in the stream");
 }
 
-/// A program that knows no other sound server than this test's.
-fn within(home: &Path, program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env("HOME", home).env("XDG_RUNTIME_DIR", home).env_remove("PULSE_SERVER").env_remove("KWS_LOG");
-    command.stdin(Stdio::null());
-    command
-}
-
-fn plugin_is_there() -> bool {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    folders.iter().any(|f| Path::new(f).join("alsa-lib/libasound_module_pcm_pulse.so").exists())
-}
-
-/// Ends the program also if the test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The next line on stdout about the device.
+fn device_event(running: &Running, state: &str) -> Value {
+    let mut seen = Vec::new();
+    let found = wait_until(|| {
+        seen.extend(running.results.try_iter().map(|l| serde_json::from_str::<Value>(&l).expect("an object a line")));
+        seen.iter().any(|r| r["type"] == "device")
+    });
+    assert!(found, "no event about the device: {seen:?}");
+    let event = seen.into_iter().find(|r| r["type"] == "device").expect("it was found");
+    assert_eq!(event["state"], state, "{event}");
+    event
 }
 
 #[test]
 fn what_is_played_is_heard_through_the_microphone() {
-    let server = match Server::start() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    let devices = server.within(PROGRAM).arg("devices").output().expect("the program starts");
+    assert_eq!(devices.status.code(), Some(0), "{}", text(&devices.stderr));
+    assert!(text(&devices.stdout).contains("48000 Hz, 2 channels"), "{}", text(&devices.stdout));
+
+    let mut running = listen(&server, &[]);
+    running.note("stop:");
+    let mut heard: Vec<Value> = Vec::new();
+    // A machine that is busy may lose a part of one play, not of three.
+    for _ in 0..3 {
+        server.play();
+        heard.extend(records(&running, Duration::from_secs(3)));
+        if ["hello", "stop"].iter().all(|w| heard.iter().any(|r| r["keyword"] == *w)) {
+            break;
+        }
+    }
+    let status = running.terminate();
+    let notes = running.all_notes();
+    assert_eq!(status.code(), Some(0), "{heard:?} {notes:?}");
+    for word in ["hello", "stop"] {
+        let hit = heard.iter().find(|r| r["keyword"] == word);
+        let hit = hit.unwrap_or_else(|| panic!("`{word}` was not heard: {heard:?} {notes:?}"));
+        assert!(hit["file"].is_null() && hit["start"].as_f64() < hit["end"].as_f64(), "{hit}");
+    }
+    let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
+    assert!(!stats.contains("first_audio never") && stats.contains("device lost 0 times"), "{stats}");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_server_that_is_killed_and_started_again_costs_only_the_time_between() {
+    let _alone = alone();
+    let Some(mut server) = server() else { return };
+    let mut running = listen(&server, &["--listen", "127.0.0.1:0"]);
+    let address = running.note("answering at").rsplit('/').next().expect("an address").to_owned();
+    running.note("stop:");
+    let first = say_hello(&server, &running);
+    let mut events = common::Events::open(&address);
+    assert!(common::get(&address, "/health").starts_with("HTTP/1.1 200"));
+
+    server.kill();
+    assert!(running.note("lost:").contains("trying again"), "{:?}", running.seen);
+    let lost = device_event(&running, "lost");
+    assert!(lost["reason"].as_str().is_some_and(|r| !r.is_empty()) && lost["at"].as_f64() > Some(first.1), "{lost}");
+    let health = common::get(&address, "/health");
+    assert!(health.starts_with("HTTP/1.1 503") && health.contains("\"lost\""), "{health}");
+    let metrics = common::get(&address, "/metrics");
+    assert!(metrics.contains("\nkws_device_up 0\n") && metrics.contains("\nkws_device_losses_total 1\n"), "{metrics}");
+
+    // Another rate than before, if ALSA's plug-in lets it through.
+    server.restart(44_100).expect("it has started before");
+    running.note("is back after");
+    let back = device_event(&running, "back");
+    assert!(back["away"].as_f64() > Some(0.5) && back["at"].as_f64() > lost["at"].as_f64(), "{back}");
+    assert!(wait_until(|| common::get(&address, "/health").starts_with("HTTP/1.1 200")));
+    assert!(common::get(&address, "/metrics").contains("\nkws_device_up 1\n"));
+    for (event, record) in [("event: device", &lost), ("event: device", &back)] {
+        events.until(event);
+        let data: Value = serde_json::from_str(events.until("data: ").trim_start_matches("data: ")).expect("an object");
+        assert_eq!(&data, record, "the same as on stdout");
+    }
+    check_times(first, say_hello(&server, &running));
+
+    let status = running.terminate();
+    let notes = running.all_notes();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
+    assert!(stats.contains("device lost 1 times") && !stats.contains("lost 0 samples"), "{stats}");
+    for word in ["lost:", "is back after"] {
+        assert_eq!(notes.iter().filter(|l| l.contains(word)).count(), 1, "one line: {notes:?}");
+    }
+    assert!(!notes.iter().any(|l| l.contains("ALSA lib")), "{notes:?}");
+}
+
+#[test]
+fn a_source_that_is_unplugged_is_heard_again_once_it_is_back() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    let mut running = listen(&server, &[]);
+    running.note("stop:");
+    let first = say_hello(&server, &running);
+    server.unplug();
+    running.note("lost:");
+    device_event(&running, "lost");
+    server.plug_in();
+    running.note("is back after");
+    device_event(&running, "back");
+    check_times(first, say_hello(&server, &running));
+    assert_eq!(running.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_microphone_that_is_not_there_at_the_start_is_waited_for_if_asked() {
+    let _alone = alone();
+    let home = tempfile::tempdir().expect("a folder");
+    let args = ["--keywords", "hello,stop", "--json", "--threshold", "0.05"];
+    let out = within(home.path(), PROGRAM).args(args).output().expect("the program starts");
+    if out.status.code() != Some(2) {
+        skip("this machine has a microphone without a sound server");
+        return;
+    }
+    assert_eq!(text(&out.stderr).lines().count(), 1, "{}", text(&out.stderr));
+    let mut command = within(home.path(), PROGRAM);
+    let mut running = Running::start(command.args(args).arg("--wait-for-device").stdout(Stdio::piped()));
+    running.note("waiting for the microphone default");
+    let lost = device_event(&running, "lost");
+    assert_eq!(lost["at"], 0.0, "{lost}");
+    let server = match Server::start_in(home) {
         Ok(server) => server,
         Err(reason) => {
             skip(&reason);
             return;
         }
     };
-    let devices = server.within(PROGRAM).arg("devices").output().expect("the program starts");
-    assert_eq!(devices.status.code(), Some(0), "{}", text(&devices.stderr));
-    assert!(text(&devices.stdout).contains("48000 Hz, 2 channels"), "{}", text(&devices.stdout));
+    running.note("is back after");
+    device_event(&running, "back");
+    say_hello(&server, &running);
+    assert_eq!(running.terminate().code(), Some(0));
+}
 
-    let child = server
-        .within(PROGRAM)
-        .args(["--keywords", "hello,stop", "--input", "mic", "--json", "--threshold", "0.05", "--stats"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut child = Running(child);
-    let mut notes = BufReader::new(child.0.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    while !line.starts_with("stop:") {
-        line.clear();
-        assert!(notes.read_line(&mut line).expect("text") > 0, "it does not listen");
-    }
-    let results = BufReader::new(child.0.stdout.take().expect("a pipe"));
-    let (give, lines) = mpsc::channel();
-    let reader = std::thread::spawn(move || results.lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
-    let mut heard: Vec<Value> = Vec::new();
-    // A machine that is busy may lose a part of one play, not of three.
-    for _ in 0..3 {
-        let played = server.within("paplay").args(["-d", "vmic"]).arg(recording()).status();
-        assert!(played.is_ok_and(|s| s.success()));
-        while let Ok(line) = lines.recv_timeout(Duration::from_secs(3)) {
-            heard.push(serde_json::from_str(&line).expect("an object a line"));
-        }
-        if ["hello", "stop"].iter().all(|w| heard.iter().any(|r| r["keyword"] == *w)) {
-            break;
-        }
-    }
-    let id = child.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|s| s.success()));
-    let status = child.0.wait().expect("it ends");
-    let rest: Vec<String> = notes.lines().map_while(Result::ok).collect();
-    let _ = reader.join();
-    assert_eq!(status.code(), Some(0), "{heard:?} {rest:?}");
-    for word in ["hello", "stop"] {
-        let hit = heard.iter().find(|r| r["keyword"] == word);
-        let hit = hit.unwrap_or_else(|| panic!("`{word}` was not heard: {heard:?} {rest:?}"));
-        assert!(hit["file"].is_null() && hit["start"].as_f64() < hit["end"].as_f64(), "{hit}");
-    }
-    let stats = rest.iter().find(|l| l.contains("first_audio")).expect("--stats");
-    assert!(!stats.contains("first_audio never"), "{stats}");
+#[test]
+fn a_server_that_hangs_is_noticed_and_listened_to_again_once_it_goes_on() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    let mut running = listen(&server, &[]);
+    running.note("stop:");
+    let first = say_hello(&server, &running);
+    server.signal("STOP");
+    let lost = running.note("lost:");
+    assert!(lost.contains("no sound came for 2 s"), "nobody says it, it is noticed: {lost}");
+    device_event(&running, "lost");
+    server.signal("CONT");
+    running.note("is back after");
+    device_event(&running, "back");
+    check_times(first, say_hello(&server, &running));
+    assert_eq!(running.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_stop_while_the_microphone_is_away_ends_it() {
+    let _alone = alone();
+    let Some(mut server) = server() else { return };
+    let mut running = listen(&server, &[]);
+    running.note("stop:");
+    say_hello(&server, &running);
+    server.kill();
+    running.note("lost:");
+    assert_eq!(running.terminate().code(), Some(0));
 }

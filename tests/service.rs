@@ -4,12 +4,12 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use common::{PATIENCE, Running, program, recording, run, samples, skip, text, wait_until};
+use common::{Running, program, recording, run, samples, skip, text, wait_until};
 use serde_json::Value;
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
@@ -396,8 +396,10 @@ fn the_configuration_is_read_again_and_says_what_needs_a_restart() {
 
 #[cfg(feature = "http")]
 mod http {
+    use std::io::Read;
     use std::net::{Shutdown, TcpStream};
 
+    use super::common::{Events, ask, get};
     use super::*;
 
     impl Live {
@@ -407,42 +409,17 @@ mod http {
         }
     }
 
-    fn ask(address: &str, request: &str) -> String {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("text");
-        answer
-    }
-
-    fn get(address: &str, path: &str) -> String {
-        ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
-    }
-
     #[test]
     fn events_health_and_metrics_are_served() {
         let mut live = Live::start(&["--keywords", "hello,stop", "--listen", "127.0.0.1:0"]);
         let address = live.address();
         live.note("stop:");
-        let mut stream = TcpStream::connect(&address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
-        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
-        let mut events = BufReader::new(stream.try_clone().expect("a socket"));
-        let mut until = |part: &str| {
-            let mut line = String::new();
-            while !line.starts_with(part) {
-                line.clear();
-                assert!(events.read_line(&mut line).expect("text") > 0, "`{part}` does not come");
-            }
-            line
-        };
-        assert!(until("Content-Type").contains("text/event-stream"));
-        until(": listening");
+        let mut events = Events::open(&address);
         live.hear(&samples());
         let first = live.result();
-        assert_eq!(until("id:").trim(), "id: 1");
-        let event: Value = serde_json::from_str(until("data: ").trim_start_matches("data: ")).expect("an object");
+        assert_eq!(events.until("id:").trim(), "id: 1");
+        let event: Value =
+            serde_json::from_str(events.until("data: ").trim_start_matches("data: ")).expect("an object");
         assert_eq!(event, first, "the same as on stdout");
 
         let counted = wait_until(|| {
@@ -480,7 +457,7 @@ mod http {
         let (status, _, notes) = live.end();
         assert_eq!(status.code(), Some(0), "{notes:?}");
         let mut rest = String::new();
-        events.read_to_string(&mut rest).expect("it is closed in order");
+        events.0.read_to_string(&mut rest).expect("it is closed in order");
     }
 
     #[test]

@@ -16,9 +16,9 @@ fn spotter(chunk_frames: usize) -> Spotter {
     spotter_with(SpotterConfig { chunk_frames, ..SpotterConfig::default() })
 }
 
-fn spotter_with(config: SpotterConfig) -> Spotter {
+fn spotter_with(mut config: SpotterConfig) -> Spotter {
     let bundle = Bundle::embedded().expect("the built-in model");
-    let config = SpotterConfig { threshold: Some(THRESHOLD), ..config };
+    config.threshold = Some(THRESHOLD);
     let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
     let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
     for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {

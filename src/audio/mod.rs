@@ -1,6 +1,7 @@
 //! Samples in: files, standard input, microphone; resampled to the model's rate off the real-time path.
 
 mod decode;
+mod device;
 mod file;
 #[cfg(feature = "mic")]
 mod mic;
@@ -10,13 +11,15 @@ mod ring;
 mod stdin;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use decode::{Decoded, Decoder, decode_16k, decode_file};
+pub use device::{DeviceMeter, Loss};
 pub use file::{FileSource, Pace};
 #[cfg(feature = "mic")]
 pub use mic::{DeviceInfo, MicSource, list_devices};
 pub use resample::Resampler;
-pub use ring::{CaptureReader, CaptureWriter, Gap, Levels, capture_ring};
+pub use ring::{CaptureReader, CaptureWriter, Gap, Levels, capture_ring, capture_ring_with};
 pub use stdin::StdinSource;
 
 /// Sample rate of the models, Hz.
@@ -52,7 +55,7 @@ pub enum AudioError {
     /// No such microphone, or none at all.
     #[error("{0}")]
     Device(String),
-    /// The microphone went away while it was listened to.
+    /// A device of a source that does not open it again went away.
     #[error("the microphone `{device}` stopped: {reason}; plug it in again and restart")]
     Lost {
         /// The device.
@@ -71,13 +74,18 @@ pub enum Chunk {
     Lost(u64),
     /// Nothing has arrived for a while; the stream goes on.
     Idle,
+    /// The device is gone, for the reason that [`AudioSource::loss`] tells. The stream goes on: without sound, until the device
+    /// is back.
+    Away,
+    /// The device is back after so long without sound. From here on the source may have another rate and description.
+    Back(Duration),
     /// The stream has ended.
     End,
 }
 
 /// Mono samples at some rate.
 pub trait AudioSource: Send {
-    /// Samples a second.
+    /// Samples a second. It may change where [`Chunk::Back`] is read, and only there.
     fn rate(&self) -> u32;
 
     /// Reads the next piece; waits at most about 50 ms.
@@ -96,6 +104,16 @@ pub trait AudioSource: Send {
 
     /// Input level, where the source measures it before the ring.
     fn levels(&self) -> Option<std::sync::Arc<Levels>> {
+        None
+    }
+
+    /// Whether the device is there, for a source that has one and opens it again.
+    fn device(&self) -> Option<std::sync::Arc<DeviceMeter>> {
+        None
+    }
+
+    /// Why the device is away, while it is.
+    fn loss(&self) -> Option<Loss> {
         None
     }
 }

@@ -83,6 +83,12 @@ impl Levels {
         self.overruns.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Nothing is heard any more: the level is none, the counts stay.
+    pub fn rest(&self) {
+        self.peak.store(0, Ordering::Relaxed);
+        self.mean_square.store(0, Ordering::Relaxed);
+    }
+
     /// Takes the level of a block.
     pub fn measure(&self, mono: &[f32]) {
         if mono.is_empty() {
@@ -123,9 +129,13 @@ pub struct CaptureReader {
 
 /// A ring for `capacity` samples.
 pub fn capture_ring(capacity: usize) -> (CaptureWriter, CaptureReader) {
+    capture_ring_with(capacity, Arc::default())
+}
+
+/// A ring whose level goes on in meters that are there already, as when a device is opened again.
+pub fn capture_ring_with(capacity: usize, levels: Arc<Levels>) -> (CaptureWriter, CaptureReader) {
     let (samples_in, samples_out) = HeapRb::new(capacity).split();
     let (gaps_in, gaps_out) = HeapRb::new(GAPS).split();
-    let levels = Arc::new(Levels::default());
     let writer = CaptureWriter { samples: samples_in, gaps: gaps_in, written: 0, pending: 0, levels: levels.clone() };
     (writer, CaptureReader { samples: samples_out, gaps: gaps_out, read: 0, levels })
 }
@@ -161,6 +171,11 @@ impl CaptureReader {
             self.gaps.try_pop();
             gap.lost
         })
+    }
+
+    /// Samples that wait to be read.
+    pub fn waiting(&self) -> usize {
+        self.samples.occupied_len()
     }
 
     /// Reads up to the next gap or the end of what has come.

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::audio::{Levels, MODEL_RATE};
+use crate::audio::{DeviceMeter, Levels, MODEL_RATE};
 
 /// One keyword's score, written every hop.
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ impl ScoreMeter {
 #[derive(Debug)]
 pub struct Meters {
     levels: Arc<Levels>,
+    device: Option<Arc<DeviceMeter>>,
+    turns: AtomicU64,
     position: AtomicU64,
     real_time_factor: AtomicU32,
     latency: AtomicU32,
@@ -58,14 +60,16 @@ pub struct Meters {
 /// Meters that nobody moves, as before the first sound.
 impl Default for Meters {
     fn default() -> Self {
-        Self::new(Arc::default())
+        Self::new(Arc::default(), None)
     }
 }
 
 impl Meters {
-    pub(super) fn new(levels: Arc<Levels>) -> Self {
+    pub(super) fn new(levels: Arc<Levels>, device: Option<Arc<DeviceMeter>>) -> Self {
         Self {
             levels,
+            device,
+            turns: AtomicU64::new(0),
             position: AtomicU64::new(0),
             real_time_factor: AtomicU32::new(0),
             latency: AtomicU32::new(f32::NAN.to_bits()),
@@ -81,6 +85,21 @@ impl Meters {
     /// Input level; for a microphone as its callback sees it.
     pub fn levels(&self) -> &Levels {
         &self.levels
+    }
+
+    /// Whether the device is there; `None` for a source without one.
+    pub fn device(&self) -> Option<&DeviceMeter> {
+        self.device.as_deref()
+    }
+
+    /// Turns of the worker: a number that stands still for seconds is a worker that hangs. A device that is waited for, a
+    /// pause and a wait for a slow reader are turns too.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Audio heard (or lost) so far, samples at 16 kHz.
@@ -199,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_real_time_factor_follows_the_load() {
-        let meters = Meters::new(Arc::default());
+        let meters = Meters::default();
         // A dear first piece of 0.1 s is a twentieth of what is looked at.
         meters.spent(0.2, 0.1);
         assert!((meters.real_time_factor() - 0.1).abs() < 1e-6);

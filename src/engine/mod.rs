@@ -47,7 +47,7 @@ pub use handle::{KeywordsHandle, StopHandle};
 pub use meters::{Meters, ScoreMeter, seconds};
 pub use pipeline::Pipeline;
 
-use crate::audio::{AudioError, AudioSource, Levels};
+use crate::audio::{AudioError, AudioSource, Levels, Loss};
 use crate::detect::Keyword;
 use crate::enrol::Enroller;
 use crate::spotter::{Detection, KeywordId, SpotError, Spotter};
@@ -166,6 +166,26 @@ pub enum Event {
         /// How many, at the source's rate.
         lost: u64,
     },
+    /// The device is gone; the stream goes on without sound until it is back.
+    DeviceLost {
+        /// Its name, and why it is gone.
+        loss: Loss,
+        /// Position of the stream at 16 kHz; 0 if the device has not been there at all.
+        at: u64,
+    },
+    /// The device is back. The time that has passed counts: it is a gap in the stream.
+    DeviceBack {
+        /// Its name.
+        device: String,
+        /// The source in one line, as it is now.
+        source: String,
+        /// How long no sound came.
+        away: Duration,
+        /// The same in samples, at the source's rate.
+        lost: u64,
+        /// Position at which the stream goes on, at 16 kHz.
+        at: u64,
+    },
     /// The stream has ended; the last event.
     Ended,
     /// The stream has failed, in one line; the last event.
@@ -220,7 +240,8 @@ impl Engine {
         let describe = source.describe();
         let measured = source.levels();
         let own = measured.is_none().then(Arc::<Levels>::default);
-        let meters = Arc::new(Meters::new(measured.or_else(|| own.clone()).unwrap_or_default()));
+        let meters = Meters::new(measured.or_else(|| own.clone()).unwrap_or_default(), source.device());
+        let meters = Arc::new(meters);
         let keywords: Vec<Listened> =
             spotter.keywords().map(|status| Listened::new(status.id, status.keyword, Arc::default())).collect();
         let (events_in, events) = bounded(config.event_capacity.max(1));
@@ -235,6 +256,7 @@ impl Engine {
             recorder,
             limit: config.limit,
             paused: false,
+            lost_device: None,
         };
         let spawn = |name: &str| thread::Builder::new().name(name.into());
         let worker = spawn("kws-worker").spawn(move || worker.run()).map_err(EngineError::Thread)?;
@@ -265,7 +287,7 @@ impl Engine {
         &self.keywords
     }
 
-    /// The source, in one line.
+    /// The source in one line, as it was at the start.
     pub fn describe(&self) -> &str {
         &self.describe
     }

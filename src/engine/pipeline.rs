@@ -1,5 +1,7 @@
 //! Source -> resampler -> spotter, one piece at a time, on the caller's thread.
 
+use std::time::Duration;
+
 use super::EngineError;
 use crate::audio::{AudioError, AudioSource, Chunk, MODEL_RATE, Resampler};
 use crate::spotter::{Detection, Spotter};
@@ -14,10 +16,24 @@ pub struct Pipeline {
     block: Vec<f32>,
     /// The same at 16 kHz.
     mono: Vec<f32>,
-    /// Samples read or lost so far, at the source's rate.
+    /// The rate that the resampler is made for.
+    rate: u32,
+    /// Position at which the stream had that rate first, at 16 kHz.
+    base: u64,
+    /// Samples read or lost since then, at the source's rate.
     taken: u64,
     /// Whether anything was processed since the last flush.
     dirty: bool,
+}
+
+/// A tenth of a second: commands wait no longer than that between two reads.
+fn block_for(rate: u32) -> Vec<f32> {
+    vec![0.0; (rate as usize / 10).max(1)]
+}
+
+/// Samples that a time holds.
+pub(super) fn samples_in(time: Duration, rate: u32) -> u64 {
+    (time.as_secs_f64() * f64::from(rate)).round() as u64
 }
 
 impl Pipeline {
@@ -31,9 +47,8 @@ impl Pipeline {
             Ok(resampler) => resampler,
             Err(error) => return Err((error, Box::new(spotter))),
         };
-        // A tenth of a second: commands wait no longer than that between two reads.
-        let block = vec![0.0; (rate as usize / 10).max(1)];
-        Ok(Self { source, resampler, spotter, block, mono: Vec::new(), taken: 0, dirty: false })
+        let (block, base) = (block_for(rate), spotter.position());
+        Ok(Self { source, resampler, spotter, block, mono: Vec::new(), rate, base, taken: 0, dirty: false })
     }
 
     /// Reads the next piece; waits at most as long as [`AudioSource::read`].
@@ -73,7 +88,9 @@ impl Pipeline {
             }
             Chunk::Lost(count) => self.lose(count, on_hit),
             Chunk::Idle => Ok(()),
-            Chunk::End => self.flush(on_hit),
+            Chunk::Back(away) => self.resume(away, on_hit),
+            // What was said before the device went must not wait until it is back.
+            Chunk::Away | Chunk::End => self.flush(on_hit),
         }
     }
 
@@ -85,9 +102,21 @@ impl Pipeline {
         self.flush(on_hit)?;
         self.taken += count;
         // From the total, so that rounding never adds up.
-        let due = (self.taken * u64::from(MODEL_RATE)).div_ceil(u64::from(self.source.rate()));
+        let due = self.base + (self.taken * u64::from(MODEL_RATE)).div_ceil(u64::from(self.rate));
         self.spotter.skip(due.saturating_sub(self.spotter.position()));
         Ok(())
+    }
+
+    /// The device is back, maybe with another rate: the clock goes on by the time that has passed.
+    fn resume(&mut self, away: Duration, mut on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
+        let rate = self.source.rate();
+        if rate != self.rate {
+            self.flush(&mut on_hit)?;
+            (self.base, self.taken, self.rate) = (self.spotter.position(), 0, rate);
+            self.resampler = Resampler::new(rate)?;
+            self.block = block_for(rate);
+        }
+        self.lose(samples_in(away, rate), on_hit)
     }
 
     /// Lets the last words out.
@@ -141,6 +170,6 @@ impl Pipeline {
 
     /// Delay of the resampler, seconds.
     pub fn resampler_latency(&self) -> f32 {
-        self.resampler.latency() as f32 / self.source.rate() as f32
+        self.resampler.latency() as f32 / self.rate as f32
     }
 }

@@ -77,6 +77,9 @@ enum Part {
     /// So many samples, loud or quiet.
     Sound(usize, bool),
     Lost(u64),
+    /// The device goes, and comes back after so long with this rate.
+    Away,
+    Back(Duration, u32),
     Idle,
     Fail,
     /// Waits here until the switch is thrown.
@@ -106,6 +109,11 @@ impl AudioSource for Script {
             match next {
                 None => return Ok(Chunk::End),
                 Some(Part::Lost(n)) => return Ok(Chunk::Lost(n)),
+                Some(Part::Away) => return Ok(Chunk::Away),
+                Some(Part::Back(away, rate)) => {
+                    self.rate = rate;
+                    return Ok(Chunk::Back(away));
+                }
                 Some(Part::Idle) => return Ok(Chunk::Idle),
                 Some(Part::Fail) => {
                     return Err(AudioError::Lost { device: "the script".into(), reason: "it says so\nhere".into() });
@@ -136,6 +144,10 @@ impl AudioSource for Script {
 
     fn live(&self) -> bool {
         self.live
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        Some(Loss { device: "the script".into(), reason: "it says so".into() })
     }
 }
 
@@ -208,6 +220,43 @@ fn a_gap_at_another_rate_is_as_long_in_seconds() {
     let found = hits(&events);
     assert!(found.len() == 1 && found[0].0 > 4.9 && found[0].1 < 5.6, "{found:?}");
     assert_eq!(engine.meters().position(), 104_000);
+}
+
+#[test]
+fn a_device_that_was_away_goes_on_at_the_right_time_with_another_rate() {
+    let mut parts = word_at(2);
+    // A word just before the loss, which must not wait for the device.
+    parts.push(Part::Sound(SECOND / 3, true));
+    let gate = Arc::new(AtomicUsize::new(0));
+    parts.extend([Part::Away, Part::Gate(gate.clone(), 1), Part::Back(Duration::from_millis(2_500), 48_000)]);
+    parts.extend([Part::Sound(48_000, false), Part::Sound(24_000, true), Part::Sound(48_000, false)]);
+    let config = EngineConfig { clips: Some(ClipConfig::default()), ..EngineConfig::default() };
+    let engine = start(script(parts), &["word"], &config);
+    let clips = engine.clips().expect("they were asked for").clone();
+    let mut events = Vec::new();
+    for event in engine.events() {
+        let lost = matches!(event, Event::DeviceLost { .. });
+        events.push(event);
+        if lost {
+            assert_eq!(hits(&events).len(), 2, "both words are out: {events:?}");
+            gate.store(1, Ordering::Release);
+        }
+    }
+    // 3.5 s and a third were heard, 2.5 s are missing, then comes a second before the word.
+    let found = hits(&events);
+    assert!(found.len() == 3 && found[2].0 > 7.2 && found[2].1 < 7.95, "{found:?}");
+    assert_eq!((engine.meters().position(), engine.meters().lost()), (61_333 + 40_000 + 40_000, 120_000));
+    let lost =
+        events.iter().find_map(|e| if let Event::DeviceLost { loss, at } = e { Some((loss, *at)) } else { None });
+    assert!(lost.is_some_and(|(loss, at)| loss.reason == "it says so" && at == 61_333), "{lost:?}");
+    let back = events
+        .iter()
+        .any(|e| matches!(e, Event::DeviceBack { device, lost: 120_000, at: 101_333, .. } if device == "the script"));
+    assert!(back, "{events:?}");
+    assert!(!events.iter().any(|e| matches!(e, Event::Gap { .. })), "it is not the machine that was too slow");
+    let starts: Vec<u64> = clips.iter().map(|c| c.start).collect();
+    assert!(starts.len() == 3 && starts[2] >= 101_333, "no clip reaches over the gap: {starts:?}");
+    assert!(engine.meters().turns() > 0);
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 use super::clip::ClipRecorder;
 use super::meters::{Meters, ScoreMeter};
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, samples_in};
 use super::{Delivery, EngineError, Event, Listened};
-use crate::audio::{Chunk, Levels, MODEL_RATE};
+use crate::audio::{Chunk, Levels, Loss, MODEL_RATE};
 use crate::detect::Keyword;
 use crate::spotter::{Detection, KeywordId};
 
@@ -60,6 +60,7 @@ impl Outbox {
         let mut since = None;
         while let Err(SendTimeoutError::Timeout(back)) = self.events.send_timeout(event, NAP) {
             event = back;
+            self.meters.turn();
             if self.meters.stop.load(Ordering::Acquire) && since.get_or_insert_with(Instant::now).elapsed() > LAST_OFFER
             {
                 self.meters.drop_event();
@@ -80,6 +81,8 @@ pub(super) struct Worker {
     pub recorder: Option<ClipRecorder>,
     pub limit: Option<Duration>,
     pub paused: bool,
+    /// Name of the device that is away.
+    pub lost_device: Option<String>,
 }
 
 impl Worker {
@@ -102,6 +105,7 @@ impl Worker {
     fn listen(&mut self) -> Result<(), EngineError> {
         let started = Instant::now();
         loop {
+            self.outbox.meters.turn();
             while let Ok(order) = self.orders.try_recv() {
                 self.obey(order);
             }
@@ -155,25 +159,52 @@ impl Worker {
             outbox.send(Event::Gap { lost });
         }
         let position = self.pipeline.spotter().position();
+        outbox.meters.set_position(position);
+        self.tell_device(chunk, position);
+        let outbox = &self.outbox;
         if matches!(chunk, Chunk::Samples(_)) && !self.paused {
             let audio = (position - before) as f32 / MODEL_RATE as f32;
             outbox.meters.spent(began.elapsed().as_secs_f32(), audio);
         }
-        outbox.meters.set_position(position);
         self.publish();
         Ok(())
+    }
+
+    /// What happened to the device, if anything did.
+    fn tell_device(&mut self, chunk: Chunk, at: u64) {
+        let (outbox, source) = (&self.outbox, self.pipeline.source());
+        match chunk {
+            Chunk::Away => {
+                let loss =
+                    source.loss().unwrap_or_else(|| Loss { device: source.describe(), reason: "unknown".into() });
+                self.lost_device = Some(loss.device.clone());
+                outbox.send(Event::DeviceLost { loss, at });
+            }
+            Chunk::Back(away) => {
+                let (source, lost) = (source.describe(), samples_in(away, source.rate()));
+                let device = self.lost_device.take().unwrap_or_else(|| source.clone());
+                outbox.meters.add_lost(lost);
+                outbox.send(Event::DeviceBack { device, source, away, lost, at });
+            }
+            _ => {}
+        }
     }
 
     /// Lets the recorder follow the stream. In a file there is time to wait for whoever takes the clips.
     fn record(&mut self, chunk: Chunk) {
         let Some(recorder) = &mut self.recorder else { return };
         let Outbox { delivery, meters, .. } = &self.outbox;
-        let wait = || *delivery == Delivery::Wait && !meters.stop.load(Ordering::Acquire);
+        let wait = || {
+            meters.turn();
+            *delivery == Delivery::Wait && !meters.stop.load(Ordering::Acquire)
+        };
         recorder.push(self.pipeline.heard(), wait);
         match chunk {
             Chunk::Samples(_) if !self.paused => {}
-            Chunk::Samples(_) | Chunk::Lost(_) => recorder.gap(self.pipeline.spotter().position(), wait),
-            Chunk::End => recorder.finish(wait),
+            Chunk::Samples(_) | Chunk::Lost(_) | Chunk::Back(_) => {
+                recorder.gap(self.pipeline.spotter().position(), wait);
+            }
+            Chunk::Away | Chunk::End => recorder.finish(wait),
             Chunk::Idle => {}
         }
         meters.set_lost_clips(recorder.lost());

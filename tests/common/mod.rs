@@ -1,7 +1,11 @@
 //! What the tests of the program share.
 #![allow(dead_code, reason = "each test uses its own part")]
 
-use std::io::{BufRead, BufReader, Read};
+#[cfg(target_os = "linux")]
+pub mod pulse;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -73,6 +77,47 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (give, lines) = channel();
     std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
     lines
+}
+
+/// Sends a request over HTTP; the whole answer.
+pub fn ask(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    answer
+}
+
+/// Asks for a page.
+pub fn get(address: &str, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+}
+
+/// A client of /events.
+pub struct Events(pub BufReader<TcpStream>);
+
+impl Events {
+    /// Once it is listened to.
+    pub fn open(address: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut events = Self(BufReader::new(stream));
+        assert!(events.until("Content-Type").contains("text/event-stream"));
+        events.until(": listening");
+        events
+    }
+
+    /// The next line that begins so.
+    pub fn until(&mut self, part: &str) -> String {
+        let mut line = String::new();
+        while !line.starts_with(part) {
+            line.clear();
+            assert!(self.0.read_line(&mut line).expect("text") > 0, "`{part}` does not come");
+        }
+        line
+    }
 }
 
 /// The program while it runs; killed when it is dropped.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod microphone;
 mod service;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
+pub use microphone::MicrophoneArgs;
 #[cfg(feature = "http")]
 pub use service::HttpArgs;
 pub use service::ServiceArgs;
@@ -33,6 +35,8 @@ pub enum Command {
     Phones(PhonesArgs),
     /// List the microphones.
     Devices,
+    /// Look whether all is well: configuration, model, backend, keywords, microphone and its level.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -134,9 +138,8 @@ pub struct LiveArgs {
     /// mic, a recording, or - for raw s16le 16 kHz mono on standard input
     #[arg(long, short, value_name = "mic|FILE|-", default_value = "mic")]
     pub input: Input,
-    /// Microphone by its name or a part of it (see `kws-live devices`)
-    #[arg(long, value_name = "NAME")]
-    pub device: Option<String>,
+    #[command(flatten)]
+    pub microphone: MicrophoneArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     /// One JSON object a detection, a line each
@@ -148,9 +151,6 @@ pub struct LiveArgs {
     /// Stop after so many seconds of audio
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub duration: Option<f64>,
-    /// Run the model also where nothing happens; it rests there otherwise, and hears the same
-    #[arg(long)]
-    pub no_gate: bool,
     /// Tell at the end when the first audio was heard, what it cost and what was lost
     #[arg(long)]
     pub stats: bool,
@@ -184,6 +184,17 @@ pub struct ScanArgs {
     /// Files at a time; without it one a core
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<std::num::NonZeroUsize>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// The configuration to look at; without it the defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object a check, a line each
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `phones`.

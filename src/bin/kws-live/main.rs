@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::Scan(scan)) => cmd::scan::run(&scan),
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),
         Some(Command::Devices) => cmd::devices::run(),
+        Some(Command::Doctor(doctor)) => cmd::doctor::run(doctor),
         Some(Command::Completions { shell }) => cmd::completions::run(shell),
     };
     match outcome {

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use kws_live::engine::seconds;
+use kws_live::audio::Loss;
+use kws_live::engine::{Event, seconds};
 use kws_live::spotter::Detection;
 use serde::Serialize;
 
@@ -18,6 +19,79 @@ pub fn print(text: &str) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(e),
+    }
+}
+
+/// Milliseconds and four digits are more than the model knows.
+fn round(value: f64, unit: f64) -> f64 {
+    (value * unit).round() / unit
+}
+
+/// What happened to the device, as `--json` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceRecord {
+    /// `device`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// `lost` or `back`.
+    pub state: &'static str,
+    /// Its name.
+    pub device: String,
+    /// Second of the stream at which sound stopped, or goes on.
+    pub at: f64,
+    /// Why it is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How long no sound came, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<f64>,
+    /// The device with its format, which may be another one now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl DeviceRecord {
+    /// What of the engine's news is about the device.
+    pub fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::DeviceLost { loss: Loss { device, reason }, at } => Some(Self {
+                kind: "device",
+                state: "lost",
+                device: device.clone(),
+                at: round(seconds(*at), 1e3),
+                reason: Some(reason.clone()),
+                away: None,
+                source: None,
+            }),
+            Event::DeviceBack { device, source, away, at, .. } => Some(Self {
+                kind: "device",
+                state: "back",
+                device: device.clone(),
+                at: round(seconds(*at), 1e3),
+                reason: None,
+                away: Some(round(away.as_secs_f64(), 1e3)),
+                source: Some(source.clone()),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The line for programs.
+    pub fn json(&self) -> String {
+        // Strings and finite numbers cannot fail.
+        serde_json::to_string(self).unwrap_or_default() + "\n"
+    }
+
+    /// The line for people.
+    pub fn human(&self) -> String {
+        match (&self.reason, &self.source) {
+            (Some(reason), _) if self.at == 0.0 => format!("waiting for the microphone {}: {reason}", self.device),
+            (Some(reason), _) => format!("microphone {} lost: {reason}; trying again", self.device),
+            (None, source) => {
+                let source = source.as_ref().unwrap_or(&self.device);
+                format!("microphone {source} is back after {:.1} s", self.away.unwrap_or(0.0))
+            }
+        }
     }
 }
 
@@ -45,8 +119,6 @@ pub struct Record {
 impl Record {
     /// From samples at 16 kHz.
     pub fn new(kind: &'static str, keyword: &str, score: f32, (start, end): (u64, u64), file: Option<&str>) -> Self {
-        // Milliseconds and four digits are more than the model knows.
-        let round = |value: f64, unit: f64| (value * unit).round() / unit;
         Self {
             kind,
             keyword: keyword.into(),

@@ -30,7 +30,7 @@ pub struct ServiceArgs {
     pub save_max_mb: u32,
     /// Listen to clients of the Wyoming protocol, such as Home Assistant, in place of a microphone: at HOST:PORT
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-    #[arg(conflicts_with_all = ["input", "device", "duration", "save"])]
+    #[arg(conflicts_with_all = ["input", "device", "wait_for_device", "duration", "save"])]
     pub wyoming: Option<String>,
     #[cfg(feature = "http")]
     #[command(flatten)]

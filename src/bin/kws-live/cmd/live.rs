@@ -10,9 +10,10 @@ use kws_live::engine::{Delivery, Engine, EngineConfig, Event};
 use kws_live::spotter::{Spotter, SpotterConfig};
 
 use super::listen::{Listening, Wanted};
-use crate::args::{Input, LiveArgs};
+use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
-use crate::output::note;
+use crate::output::{DeviceRecord, note};
+use crate::service::notify::{Notifier, Watched};
 use crate::service::{reload::Reload, signals};
 
 /// Who looks at the results.
@@ -72,19 +73,28 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     let patience = Patience { wait: config.delivery == Delivery::Wait, asked: signals::Asked::default() };
     let signalled = patience.asked.clone();
     let outputs = plan.start(Feed::of(&engine), model, file, (view != View::Tui).then_some(args.json), patience)?;
+    // At a screen there is a person to see.
+    let notifier = match view {
+        View::Tui => Notifier::default(),
+        _ => Notifier::start(Watched::engine(engine.meters()), &listening_to(engine.describe()))?,
+    };
     let (ask, asked) = crossbeam_channel::bounded(1);
     // A person at the screen changes keywords there; and a terminal that is closed sends SIGHUP.
     let reloads = view != View::Tui && Reload::possible(args);
     if reloads {
         let keywords = engine.keywords_handle();
-        Reload::new(line, args, Box::new(move |new| Ok(keywords.replace(new)?))).start(asked)?;
+        let replace = Box::new(move |new| Ok(keywords.replace(new)?));
+        Reload::new(line, args, replace, notifier.clone()).start(asked)?;
     }
     signals::listen(signalled.clone(), engine.stop_handle().into(), reloads.then_some(ask))?;
     let outcome = match view {
         #[cfg(feature = "tui")]
         View::Tui => crate::tui::run(&mut engine, &outputs),
-        _ => lines(&mut engine, &outputs),
+        _ => lines(&mut engine, &outputs, &notifier),
     };
+    if view != View::Tui {
+        notifier.stopping();
+    }
     let counts = outputs.finish();
     if let Ok(counts) = &counts {
         report(counts, args.stats, started);
@@ -101,7 +111,7 @@ pub(super) fn spotter_config(args: &LiveArgs) -> SpotterConfig {
         choice: args.model.choice(),
         sensitivity: args.keywords.sensitivity,
         threshold: args.keywords.threshold,
-        gate: !args.no_gate,
+        gate: !args.microphone.no_gate,
         ..SpotterConfig::default()
     }
 }
@@ -118,11 +128,15 @@ pub(super) fn report(counts: &Counts, all: bool, started: Instant) {
 
 fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
     anyhow::ensure!(
-        args.device.is_none() || args.input == Input::Mic,
+        args.microphone.device.is_none() || args.input == Input::Mic,
         "--device names a microphone; it cannot be used with --input FILE"
     );
+    anyhow::ensure!(
+        !args.microphone.wait_for_device || args.input == Input::Mic,
+        "--wait-for-device waits for a microphone; it cannot be used with --input FILE"
+    );
     Ok(match &args.input {
-        Input::Mic => microphone(args.device.as_deref())?,
+        Input::Mic => microphone(&args.microphone)?,
         Input::Stdin => Box::new(StdinSource::new()?),
         Input::File(path) => {
             let pace = if view == View::Tui { Pace::RealTime } else { Pace::FlatOut };
@@ -132,24 +146,35 @@ fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
 }
 
 #[cfg(feature = "mic")]
-fn microphone(device: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+fn microphone(args: &MicrophoneArgs) -> anyhow::Result<Box<dyn AudioSource>> {
+    use kws_live::audio::MicSource;
+
     let _quiet = crate::quiet::Quiet::new();
-    Ok(Box::new(kws_live::audio::MicSource::open(device)?))
+    let device = args.device.as_deref();
+    Ok(Box::new(if args.wait_for_device { MicSource::wait_for(device) } else { MicSource::open(device)? }))
 }
 
 #[cfg(not(feature = "mic"))]
-fn microphone(_: Option<&str>) -> anyhow::Result<Box<dyn AudioSource>> {
+fn microphone(_: &MicrophoneArgs) -> anyhow::Result<Box<dyn AudioSource>> {
     anyhow::bail!("this build has no microphone; use --input FILE, or rebuild with `--features mic`")
 }
 
+fn listening_to(source: &str) -> String {
+    format!("listening to {source}")
+}
+
 /// Hands detections on until the stream ends.
-fn lines(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
-    note(&format!("listening to {}", engine.describe()));
+fn lines(engine: &mut Engine, outputs: &Outputs, notifier: &Notifier) -> anyhow::Result<()> {
+    note(&listening_to(engine.describe()));
     for keyword in engine.keywords() {
         note(&format!("{}: {}", keyword.name, keyword.said()));
     }
     for event in engine.events() {
         outputs.publish(&event);
+        if let Some(record) = DeviceRecord::of(&event) {
+            note(&record.human());
+            notifier.say(&record.source.as_deref().map_or_else(|| record.human(), listening_to));
+        }
         match event {
             Event::Gap { lost } => log::warn!("{lost} samples were lost: this machine is too slow or too busy"),
             Event::Ended | Event::Failed(_) => break,

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod devices;
+pub mod doctor;
 pub mod listen;
 pub mod live;
 pub mod phones;

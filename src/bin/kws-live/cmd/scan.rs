@@ -95,7 +95,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         note(&format!("{}: {}", keyword.name, said(&phones)));
     }
     let search = args.search.then(|| {
-        let names = listening.keywords.iter().map(|k| k.name.to_string()).collect();
+        let names = listening.keywords.iter().map(|k| k.name.clone()).collect();
         Search::new(names, listening.bundle.manifest.scorer.clone(), args.keywords.sensitivity)
     });
     // What a scan does not need any more: text tower, lexicon, the files of the bundle.

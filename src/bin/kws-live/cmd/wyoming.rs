@@ -12,6 +12,7 @@ use super::live::{log_to, report, spotter_config};
 use crate::args::LiveArgs;
 use crate::events::{Feed, Patience, Plan};
 use crate::output::note;
+use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::Reload;
 use crate::service::signals::{self, Stop};
 use crate::wyoming::{Hub, Port};
@@ -54,6 +55,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
         note("the Wyoming protocol has no passwords: whoever reaches this port can use it");
     }
     let (ask, reload) = crossbeam_channel::bounded(1);
+    let notifier = Notifier::start(watched(&hub), &format!("listening to Wyoming clients at {place}"))?;
     let reloads = Reload::possible(args);
     if reloads {
         let hub = hub.clone();
@@ -61,15 +63,30 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
             hub.replace(keywords);
             Ok(())
         };
-        Reload::new(line, args, Box::new(replace)).start(reload)?;
+        Reload::new(line, args, Box::new(replace), notifier.clone()).start(reload)?;
     }
     signals::listen(asked.clone(), stop, reloads.then_some(ask))?;
     let server = port.start(hub.clone())?;
     hub.meters.set_ready();
     // It cannot fail: the signals' thread can always send.
     let _ = ended.recv();
+    notifier.stopping();
     server.end();
     let counts = hub.disconnect().context("the ways out are gone")?.finish()?;
     report(&counts, args.stats, started);
     Ok(asked.to_end() || counts.meters.detections() > 0)
+}
+
+/// It works from when the port answers, and gets on as long as what all clients share can be had: a thread that hangs with it
+/// would hold up this question too.
+fn watched(hub: &Arc<Hub>) -> Watched {
+    let (ready, shared) = (hub.meters.clone(), hub.clone());
+    Watched {
+        meters: hub.meters.clone(),
+        ready: Box::new(move || ready.ready().is_some()),
+        alive: Box::new(move || {
+            shared.touch();
+            true
+        }),
+    }
 }

@@ -48,11 +48,17 @@ impl Sink for Lines {
         let mut read = true;
         // To the end also when nobody reads: what is published must not wait for a queue that nobody empties.
         for notice in notices {
-            let Notice::Detection { record, .. } = notice else { continue };
+            let line = match notice {
+                Notice::Detection { record, .. } if self.json => record.json(),
+                Notice::Detection { record, .. } => record.human(),
+                // People are told on stderr.
+                Notice::Device(record) if self.json => record.json(),
+                _ => continue,
+            };
             if !read {
                 continue;
             }
-            let outcome = print(&if self.json { record.json() } else { record.human() });
+            let outcome = print(&line);
             read = matches!(outcome, Ok(true));
             if let Err(error) = outcome {
                 *self.failed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);

@@ -27,7 +27,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 use kws_live::engine::Event;
 use kws_live::spotter::KeywordId;
 
-use crate::output::Record;
+use crate::output::{DeviceRecord, Record};
 use crate::service::signals::Asked;
 
 /// News that can wait to be shared out.
@@ -54,6 +54,8 @@ pub enum Notice {
     /// And no longer.
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
     Removed(KeywordId),
+    /// The device is gone, or back.
+    Device(Arc<DeviceRecord>),
 }
 
 impl Notice {
@@ -65,7 +67,7 @@ impl Notice {
             }
             Event::KeywordAdded(listened) => Some(Self::Added(listened.id, listened.name.clone())),
             Event::KeywordRemoved(id) => Some(Self::Removed(*id)),
-            _ => None,
+            other => DeviceRecord::of(other).map(|record| Self::Device(Arc::new(record))),
         }
     }
 }

@@ -151,8 +151,9 @@ impl Counts {
         self.meters.lost_clips() + self.save.as_ref().map_or(0, |s| s.failed())
     }
 
-    /// For `--stats`: what came of `--exec`, `--save` and `--wyoming`.
+    /// For `--stats`: what became of the device, and what came of `--exec`, `--save` and `--wyoming`.
     pub fn line(&self) -> String {
+        let device = self.meters.device().map(|device| format!(", device lost {} times", device.losses()));
         let exec = self.exec.as_ref().map(|exec| {
             format!(", exec {} started {} failed {} skipped", exec.started(), exec.failed(), exec.skipped())
         });
@@ -161,7 +162,7 @@ impl Counts {
             .as_ref()
             .map(|save| format!(", saved {} clips {} lost {} deleted", save.saved(), self.unsaved(), save.deleted()));
         let wyoming = self.wyoming.as_ref().map(|wyoming| format!(", wyoming {}", wyoming.line()));
-        exec.into_iter().chain(save).chain(wyoming).collect()
+        device.into_iter().chain(exec).chain(save).chain(wyoming).collect()
     }
 
     /// What must be said at the end, asked for or not; `None` if nothing was lost.

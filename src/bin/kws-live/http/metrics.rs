@@ -14,10 +14,16 @@ const STALLED: Duration = Duration::from_secs(10);
 pub fn health(state: &State) -> (bool, String) {
     let (counts, meters, still) = (&state.counts, &state.counts.meters, state.still());
     // Clients come and go: without one nothing is heard, and nothing is wrong.
-    let good = still < STALLED || counts.wyoming.is_some();
+    let status = if meters.device().is_some_and(|device| !device.up()) {
+        "lost"
+    } else if still < STALLED || counts.wyoming.is_some() {
+        "ok"
+    } else {
+        "stalled"
+    };
     let mut body = json!({
-        "status": if good { "ok" } else { "stalled" },
-        "source": state.source,
+        "status": status,
+        "source": state.source(),
         "keywords": state.keywords(),
         "uptime": state.started.elapsed().as_secs_f64(),
         "heard": meters.seconds(),
@@ -31,7 +37,10 @@ pub fn health(state: &State) -> (bool, String) {
     if let Some(wyoming) = &counts.wyoming {
         body["clients"] = wyoming.clients().into();
     }
-    (good, format!("{body}\n"))
+    if let Some(device) = meters.device() {
+        body["device"] = json!({ "up": device.up(), "losses": device.losses(), "unclosed": device.unclosed() });
+    }
+    (status == "ok", format!("{body}\n"))
 }
 
 /// The text format of Prometheus.
@@ -52,6 +61,11 @@ pub fn text(state: &State) -> String {
         "Times that the sound system itself lost sound.",
         meters.levels().overruns(),
     );
+    if let Some(device) = meters.device() {
+        out.gauge("kws_device_up", "Whether the microphone is there, 1 or 0.", u8::from(device.up()));
+        out.counter("kws_device_losses_total", "Times that the microphone was lost.", device.losses());
+        out.gauge("kws_device_unclosed", "Streams that the sound system has not let go of yet.", device.unclosed());
+    }
     let dropped = counts.dropped() + state.missed();
     out.counter("kws_dropped_events_total", "Events that a receiver was too slow for.", dropped);
     out.counter("kws_clipped_samples_total", "Samples at full scale.", meters.levels().clipped());

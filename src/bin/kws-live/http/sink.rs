@@ -20,7 +20,6 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// Everything that can be asked for.
 pub struct State {
-    pub source: String,
     pub started: Instant,
     pub counts: Counts,
     shared: Mutex<Shared>,
@@ -41,6 +40,8 @@ impl Drop for Client<'_> {
 }
 
 struct Shared {
+    /// Where the sound comes from, as it is now.
+    source: String,
     /// What is listened for.
     keywords: BTreeMap<KeywordId, Arc<str>>,
     /// By the names that are or were listened for.
@@ -54,11 +55,29 @@ struct Shared {
     moved: (u64, Instant),
 }
 
+impl Shared {
+    /// Sends an event to all clients; the line ends with a line end, and an empty line ends the event.
+    fn tell(&mut self, kind: &str, line: &str) {
+        self.number += 1;
+        let text: Arc<str> = format!("id: {}\nevent: {kind}\ndata: {line}\n", self.number).into();
+        let mut missed = 0;
+        self.clients.retain(|client| match client.try_send(text.clone()) {
+            Ok(()) => true,
+            Err(error) => {
+                missed += u64::from(error.is_full());
+                error.is_full()
+            }
+        });
+        self.missed += missed;
+    }
+}
+
 impl State {
     /// Nothing detected yet.
     pub fn new(source: String, counts: Counts) -> Self {
         let now = Instant::now();
         let shared = Shared {
+            source,
             keywords: BTreeMap::new(),
             detections: BTreeMap::new(),
             clients: Vec::new(),
@@ -66,11 +85,16 @@ impl State {
             number: 0,
             moved: (0, now),
         };
-        Self { source, started: now, counts, shared: Mutex::new(shared), streams: AtomicUsize::new(0) }
+        Self { started: now, counts, shared: Mutex::new(shared), streams: AtomicUsize::new(0) }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the sound comes from.
+    pub fn source(&self) -> String {
+        self.shared().source.clone()
     }
 
     /// What is listened for now.
@@ -118,19 +142,13 @@ impl State {
             }
             Notice::Detection { record, .. } => {
                 *shared.detections.entry(record.keyword.clone()).or_insert(0) += 1;
-                shared.number += 1;
-                // The line ends with a line end, and an empty line ends the event.
-                let text = format!("id: {}\nevent: detection\ndata: {}\n", shared.number, record.json());
-                let text: Arc<str> = text.into();
-                let mut missed = 0;
-                shared.clients.retain(|client| match client.try_send(text.clone()) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        missed += u64::from(error.is_full());
-                        error.is_full()
-                    }
-                });
-                shared.missed += missed;
+                shared.tell("detection", &record.json());
+            }
+            Notice::Device(record) => {
+                if let Some(source) = &record.source {
+                    shared.source.clone_from(source);
+                }
+                shared.tell("device", &record.json());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! /events: Server-Sent Events, one a detection.
+//! /events: Server-Sent Events, one a detection, and one when the device is lost or back.
 
 use std::io::{self, Write};
 use std::net::TcpStream;

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kws_live::detect::Keyword;
 
 use super::config;
+use super::notify::Notifier;
 use crate::args::LiveArgs;
 use crate::cmd::listen::{Listening, Wanted};
 use crate::output::note;
@@ -24,15 +25,16 @@ pub struct Reload {
     /// What is in force.
     args: LiveArgs,
     replace: Replace,
+    notifier: Notifier,
 }
 
 /// Listens for exactly these keywords from now on.
 pub type Replace = Box<dyn Fn(Vec<Keyword>) -> anyhow::Result<()> + Send>;
 
 impl Reload {
-    /// Changes keywords through `replace`; `args` is what the program was started with.
-    pub fn new(line: Vec<OsString>, args: &LiveArgs, replace: Replace) -> Self {
-        Self { line, args: args.clone(), replace }
+    /// Changes keywords through `replace` and tells it through `notifier`; `args` is what the program was started with.
+    pub fn new(line: Vec<OsString>, args: &LiveArgs, replace: Replace, notifier: Notifier) -> Self {
+        Self { line, args: args.clone(), replace, notifier }
     }
 
     /// Whether there is anything that could be read again.
@@ -55,7 +57,9 @@ impl Reload {
                 let changed = now != known && now == before;
                 before.clone_from(&now);
                 if wanted || changed {
+                    self.notifier.reloading();
                     self.read();
+                    self.notifier.reloaded();
                     // Those of other files, if the configuration names others now.
                     known = self.stamps();
                     before.clone_from(&known);

@@ -8,6 +8,7 @@ use kws_live::engine::{Command, Event as News, Listened, Meters, ScoreMeter};
 use kws_live::spotter::{Detection, KeywordId};
 
 use super::event::{Event, FRAME};
+use crate::output::DeviceRecord;
 
 /// Points that a trace remembers.
 pub const HISTORY: usize = 600;
@@ -135,6 +136,8 @@ pub struct App {
     pub mode: Mode,
     pub message: Option<Message>,
     pub stream: Stream,
+    /// Whether the device is gone for the moment.
+    pub away: bool,
     pub readings: Readings,
     /// Highest level of the last moments, falling.
     pub held_peak: f32,
@@ -158,6 +161,7 @@ impl App {
             mode,
             message: None,
             stream: Stream::Runs,
+            away: false,
             readings: Readings::default(),
             held_peak: 0.0,
             clip_lit: 0,
@@ -226,6 +230,15 @@ impl App {
             News::Gap { lost } => {
                 self.say(format!("{lost} samples were lost: this machine is too slow or too busy"), true);
             }
+            News::DeviceLost { .. } | News::DeviceBack { .. } => {
+                self.away = matches!(news, News::DeviceLost { .. });
+                if let News::DeviceBack { source, .. } = &news {
+                    self.device.clone_from(source);
+                }
+                if let Some(record) = DeviceRecord::of(&news) {
+                    self.say(record.human(), self.away);
+                }
+            }
             News::Ended => self.stream = Stream::Ended,
             News::Failed(reason) => self.stream = Stream::Failed(reason),
             _ => {}
@@ -236,7 +249,7 @@ impl App {
         let before = self.readings.clipped;
         self.readings = Readings::of(&self.meters);
         self.clip_lit = if self.readings.clipped > before { CLIP } else { self.clip_lit.saturating_sub(1) };
-        if self.stream != Stream::Runs {
+        if self.stream != Stream::Runs || self.away {
             (self.readings.peak, self.readings.rms) = (0.0, 0.0);
         }
         self.held_peak = self.readings.peak.max(self.held_peak * 0.95);

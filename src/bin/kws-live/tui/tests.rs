@@ -1,8 +1,10 @@
 //! Keys and news against the state, and the state on a `TestBackend` of every size.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use kws_live::audio::Loss;
 use kws_live::engine::{Command, Event as News, Listened, Meters};
 use kws_live::spotter::{Detection, KeywordId};
 use kws_live::text::parse_phones;
@@ -98,6 +100,21 @@ fn keys_select_move_and_remove() {
     for code in [KeyCode::Char('d'), KeyCode::Left, KeyCode::Right, KeyCode::Down, KeyCode::Up] {
         assert_eq!(key(&mut app, code), None, "nothing to act on");
     }
+}
+
+#[test]
+fn a_lost_device_is_in_the_header_until_it_is_back() {
+    let mut app = app();
+    let loss = Loss { device: "a mic".into(), reason: "unplugged".into() };
+    app.on(Event::Engine(News::DeviceLost { loss, at: 16_000 }));
+    let lines = drawn(&app, 90, 24);
+    assert!(lines[0].contains("microphone lost"), "{}", lines[0]);
+    assert!(lines[23].contains("microphone a mic lost: unplugged; trying again"), "{}", lines[23]);
+    let (device, source) = ("a mic".into(), "a mic (44100 Hz)".into());
+    app.on(Event::Engine(News::DeviceBack { device, source, away: Duration::from_secs(3), lost: 3, at: 64_000 }));
+    let lines = drawn(&app, 90, 24);
+    assert!(!lines[0].contains("lost") && lines[0].contains("a mic (44100 Hz)"), "{}", lines[0]);
+    assert!(lines[23].contains("is back after 3.0 s"), "{}", lines[23]);
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl App {
 
     fn title(&self, frame: &mut Frame<'_>, area: Rect) {
         let state = match &self.stream {
+            Stream::Runs | Stream::Paused if self.away => Span::styled("✗ microphone lost ", Color::Red).bold(),
             Stream::Runs => Span::styled("● ", Color::Green),
             Stream::Paused => Span::styled("‖ paused ", Color::Yellow),
             Stream::Ended => Span::styled("■ ended ", Color::Yellow),

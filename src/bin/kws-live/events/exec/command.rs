@@ -45,6 +45,10 @@ impl Template {
         for (name, value) in NAMES.iter().zip(values) {
             command.env(format!("KWS_{}", name.to_uppercase()), value);
         }
+        // What systemd is told is this program's business.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(name);
+        }
         command
     }
 }
@@ -136,7 +140,7 @@ mod tests {
         let command = Template::parse("true").expect("a good line").command(&record("hello"));
         let got: Vec<String> = command
             .get_envs()
-            .map(|(k, v)| format!("{}={}", k.to_string_lossy(), v.unwrap_or_default().to_string_lossy()))
+            .filter_map(|(k, v)| Some(format!("{}={}", k.to_string_lossy(), v?.to_string_lossy())))
             .collect();
         assert_eq!(got, ["KWS_END=1", "KWS_KEYWORD=hello", "KWS_SCORE=0.9123", "KWS_START=0.5"]);
     }

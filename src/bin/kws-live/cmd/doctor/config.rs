@@ -1,0 +1,60 @@
+//! The configuration and what is listened for.
+
+use std::ffi::OsString;
+
+use super::{Finding, Patient};
+use crate::args::LiveArgs;
+use crate::cmd::listen::{Listening, Wanted};
+use crate::events::Plan;
+use crate::service::config::load;
+
+/// The options of a live run with nothing given.
+pub fn defaults() -> anyhow::Result<LiveArgs> {
+    Ok(load(&["kws-live".into()])?.live)
+}
+
+/// The file: it can be read, and what it names is there.
+pub fn file(patient: &mut Patient) -> Finding {
+    let Some(file) = &patient.asked.config else {
+        return Finding::good("none given with --config, so the defaults are looked at");
+    };
+    let line: [OsString; 3] = ["kws-live".into(), "--config".into(), file.into()];
+    let shown = file.display().to_string();
+    match load(&line) {
+        Ok(args) => {
+            patient.live = args.live;
+            match Plan::check(&patient.live.service) {
+                Ok(()) => Finding::good(format!("{shown} is good")),
+                Err(error) => Finding::error(&error.context(shown)),
+            }
+        }
+        Err(error) => Finding::error(&error),
+    }
+}
+
+/// The keywords: they can be pronounced, and their recordings are there.
+pub fn keywords(patient: &mut Patient) -> Finding {
+    let live = &patient.live;
+    let (words, given) = (&live.keywords, patient.asked.config.is_some());
+    if words.keywords.is_none() && words.keywords_file.is_none() && words.examples.is_empty() {
+        return if given {
+            Finding::doubt("the configuration has none", "give it keywords, or give --keywords when it is run")
+        } else {
+            Finding::good("none to look at: those of a --config are")
+        };
+    }
+    let outcome = Wanted::read(words).and_then(Wanted::some).and_then(|wanted| Listening::load(&live.model, &wanted));
+    match outcome {
+        Ok(listening) => {
+            let names: Vec<&str> = listening.keywords.iter().map(|k| k.name.as_str()).collect();
+            let short = |k: &&kws_live::detect::Keyword| k.pronunciations.iter().any(|p| p.phones.len() < 4);
+            let short: Vec<&str> = listening.keywords.iter().filter(short).map(|k| k.name.as_str()).collect();
+            if short.is_empty() {
+                return Finding::good(format!("can be pronounced: {}", names.join(", ")));
+            }
+            let text = format!("can be pronounced, but {} is short: {}", short.join(" and "), names.join(", "));
+            Finding::doubt(text, "words of four phones or more are mixed up less often")
+        }
+        Err(error) => Finding::error(&error),
+    }
+}

@@ -1,0 +1,33 @@
+//! Where there is no systemd nobody is told anything.
+
+use std::sync::Arc;
+
+use kws_live::engine::Meters;
+
+/// What nobody looks at.
+pub struct Watched;
+
+impl Watched {
+    /// An engine.
+    pub fn engine(_: &Arc<Meters>) -> Self {
+        Self
+    }
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Default)]
+pub struct Notifier;
+
+impl Notifier {
+    pub fn start(_: Watched, _: &str) -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    pub fn say(&self, _: &str) {}
+
+    pub fn reloading(&self) {}
+
+    pub fn reloaded(&self) {}
+
+    pub fn stopping(&self) {}
+}
