@@ -48,13 +48,13 @@ impl DeviceMeter {
     }
 
     /// One more thread is inside the sound system and cannot be waited for.
-    #[cfg(feature = "mic")]
+    #[cfg(feature = "capture")]
     pub(super) fn begin(&self) {
         self.unclosed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// And has come out.
-    #[cfg(feature = "mic")]
+    #[cfg(feature = "capture")]
     pub(super) fn end(&self) {
         self.unclosed.fetch_sub(1, Ordering::Relaxed);
     }

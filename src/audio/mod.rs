@@ -3,7 +3,7 @@
 mod decode;
 mod device;
 mod file;
-#[cfg(feature = "mic")]
+#[cfg(feature = "capture")]
 mod mic;
 mod opus;
 mod resample;
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use decode::{Decoded, Decoder, decode_16k, decode_file};
 pub use device::{DeviceMeter, Loss};
 pub use file::{FileSource, Pace};
-#[cfg(feature = "mic")]
+#[cfg(feature = "capture")]
 pub use mic::{DeviceInfo, MicSource, list_devices};
 pub use resample::Resampler;
 pub use ring::{CaptureReader, CaptureWriter, Gap, Levels, capture_ring, capture_ring_with};
