@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod service;
 
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
+#[cfg(feature = "mqtt")]
+pub use mqtt::{Broker, MqttArgs};
 #[cfg(feature = "http")]
 pub use service::HttpArgs;
 pub use service::ServiceArgs;

@@ -151,6 +151,8 @@ mod tests {
             "duration" | "exec-timeout" => "3",
             "save-max-files" | "save-max-mb" => "7",
             "listen" | "wyoming" => "\"127.0.0.1:0\"",
+            "mqtt" => "\"mqtt://localhost\"",
+            "mqtt-spool-max-events" | "mqtt-spool-max-kb" => "7",
             _ if matches!(arg.get_action(), ArgAction::SetTrue) => "true",
             _ => "\"-some = text-\"",
         }
