@@ -179,7 +179,8 @@ impl Broker {
         self.say(&["-r", "-q", "1", "-t", "last/of/all", "-m", "x"]);
         let mut listener = Listener::start(self, &["-t", filter, "-t", "last/of/all"]);
         listener.until(|m| m.topic == "last/of/all");
-        listener.seen.into_iter().filter(|m| m.topic != "last/of/all").map(|m| (m.topic, m.text)).collect()
+        let seen = std::mem::take(&mut listener.seen);
+        seen.into_iter().filter(|m| m.topic != "last/of/all").map(|m| (m.topic, m.text)).collect()
     }
 }
 

@@ -25,6 +25,15 @@ pub enum State {
     Done = b'd' as isize,
 }
 
+/// What an earlier run has left in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Oldest first, with whether they may have been sent.
+    pub events: Vec<(String, bool)>,
+    /// Lines that are no events: the last one may be cut off.
+    pub broken: usize,
+}
+
 /// The file.
 #[derive(Debug)]
 pub struct Journal {
@@ -39,9 +48,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Makes the folder if it is missing; gives the events that an earlier run has left, oldest first, with whether they may
-    /// have been sent, and counts lines that cannot be read.
-    pub fn open(folder: &Path) -> anyhow::Result<(Self, Vec<(String, bool)>, usize)> {
+    /// Makes the folder if it is missing.
+    pub fn open(folder: &Path) -> anyhow::Result<(Self, Left)> {
         let shown = folder.display();
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {shown}"))?;
         let lock = folder.join("lock");
@@ -56,8 +64,7 @@ impl Journal {
         let mut file = file.with_context(|| format!("cannot write {}", folder.join("spool").display()))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", folder.join("spool").display()))?;
-        let (left, broken) = read(&bytes);
-        Ok((Self { folder: folder.into(), file, end: bytes.len() as u64, done: 0, _lock: lock }, left, broken))
+        Ok((Self { folder: folder.into(), file, end: bytes.len() as u64, done: 0, _lock: lock }, read(&bytes)))
     }
 
     /// Where it is.
@@ -139,21 +146,20 @@ fn length(text: &str) -> u64 {
     text.len() as u64 + 3
 }
 
-/// Events that are not done, and the number of lines that are none: a last one may be cut off.
-fn read(bytes: &[u8]) -> (Vec<(String, bool)>, usize) {
-    let (mut left, mut broken) = (Vec::new(), 0);
+fn read(bytes: &[u8]) -> Left {
+    let mut left = Left::default();
     for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         let text = line.get(2..).and_then(|text| std::str::from_utf8(text).ok());
         let event =
             text.filter(|t| serde_json::from_str::<serde_json::Map<_, _>>(t).is_ok_and(|m| m.contains_key("id")));
         match (line.get(..2), event) {
             (Some(b"d "), _) => {}
-            (Some(b"n "), Some(text)) => left.push((text.to_owned(), false)),
-            (Some(b"s "), Some(text)) => left.push((text.to_owned(), true)),
-            _ => broken += 1,
+            (Some(b"n "), Some(text)) => left.events.push((text.to_owned(), false)),
+            (Some(b"s "), Some(text)) => left.events.push((text.to_owned(), true)),
+            _ => left.broken += 1,
         }
     }
-    (left, broken)
+    left
 }
 
 #[cfg(test)]
@@ -168,8 +174,8 @@ mod tests {
     fn what_is_not_done_is_there_after_the_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("new");
-        let (mut journal, left, broken) = Journal::open(&dir).expect("a journal");
-        assert!(left.is_empty() && broken == 0);
+        let (mut journal, left) = Journal::open(&dir).expect("a journal");
+        assert_eq!(left, Left::default());
         let places: Vec<u64> = (0..4).map(|i| journal.add(&event(i)).expect("room")).collect();
         journal.mark(places[0], &event(0), State::Sent).expect("it is there");
         journal.mark(places[0], &event(0), State::Done).expect("it is there");
@@ -179,14 +185,15 @@ mod tests {
         let mut file = File::options().append(true).open(dir.join("spool")).expect("it is there");
         file.write_all(b"n {\"id\":\"9").expect("room");
         drop(file);
-        let (mut journal, left, broken) = Journal::open(&dir).expect("a journal");
-        assert_eq!((left.clone(), broken), (vec![(event(1), true), (event(2), false), (event(3), false)], 1));
-        let places = journal.rewrite(left.iter().skip(1).map(|(t, s)| (t.as_str(), *s))).expect("room");
+        let (mut journal, left) = Journal::open(&dir).expect("a journal");
+        let events = vec![(event(1), true), (event(2), false), (event(3), false)];
+        assert_eq!(left, Left { events, broken: 1 });
+        let places = journal.rewrite(left.events.iter().skip(1).map(|(t, s)| (t.as_str(), *s))).expect("room");
         journal.add(&event(10)).expect("room");
         journal.mark(places[0], &event(2), State::Done).expect("it is there");
         drop(journal);
-        let (_, left, broken) = Journal::open(&dir).expect("a journal");
-        assert_eq!((left, broken), (vec![(event(3), false), (event(10), false)], 0));
+        let (_, left) = Journal::open(&dir).expect("a journal");
+        assert_eq!(left, Left { events: vec![(event(3), false), (event(10), false)], broken: 0 });
     }
 
     #[test]
@@ -201,14 +208,14 @@ mod tests {
 
     #[test]
     fn any_bytes_can_be_read() {
-        let (left, broken) = read(b"n {\"id\":1}\nx {\"id\":1}\nn [1]\nn {}\n\n\xff\xff\xff\nn\ns \nd \n");
-        assert_eq!((left, broken), (vec![("{\"id\":1}".to_owned(), false)], 6));
+        let left = read(b"n {\"id\":1}\nx {\"id\":1}\nn [1]\nn {}\n\n\xff\xff\xff\nn\ns \nd \n");
+        assert_eq!(left, Left { events: vec![("{\"id\":1}".to_owned(), false)], broken: 6 });
     }
 
     #[test]
     fn it_does_not_grow_for_ever() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (mut journal, ..) = Journal::open(folder.path()).expect("a journal");
+        let (mut journal, _) = Journal::open(folder.path()).expect("a journal");
         let long = format!("{{\"id\":\"{}\"}}", "x".repeat(1_000));
         let mut most = 0;
         for _ in 0..200 {

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,9 +13,8 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode, LastWill, Packet, PubAckReason};
 use rumqttc::v5::{Client, Connection, ConnectionError, Event, MqttOptions, StateError};
 use rumqttc::{Outgoing, TlsConfiguration, Transport};
-use rustls::ClientConfig;
 
-use crate::args::Broker;
+use super::access::Access;
 
 /// Messages on their way; more wait until some are acknowledged.
 pub const WINDOW: usize = 64;
@@ -28,17 +26,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PATIENCE: u64 = 5;
 /// Larger messages are not for us: those are of a subscription to what was announced before.
 const LARGEST: u32 = 64 * 1024;
-
-/// How to reach the broker.
-pub struct Access {
-    pub broker: Broker,
-    pub password: Option<String>,
-    pub tls: Option<Arc<ClientConfig>>,
-    /// Name of the client.
-    pub client: String,
-    /// Where the broker says `offline` if this program does not.
-    pub availability: String,
-}
 
 /// What happens on the connection.
 #[derive(Debug)]

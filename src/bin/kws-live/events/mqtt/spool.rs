@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::journal::{Journal, State};
+use super::journal::{Journal, Left, State};
 
 /// How long a disk that took nothing is left alone.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -58,10 +58,10 @@ pub struct Spool {
 
 impl Spool {
     /// In memory alone, or with a journal and what that has left; says how many of those are too many.
-    pub fn new(limit: Limit, journal: Option<(Journal, Vec<(String, bool)>)>) -> (Self, u64) {
-        let (journal, left) = journal.map_or((None, Vec::new()), |(journal, left)| (Some(journal), left));
+    pub fn new(limit: Limit, journal: Option<(Journal, Left)>) -> (Self, u64) {
+        let (journal, left) = journal.map_or((None, Left::default()), |(journal, left)| (Some(journal), left));
         let mut spool = Self { entries: VecDeque::new(), flying: 0, bytes: 0, limit, next: 0, journal, failed: None };
-        let dropped = left.into_iter().map(|(text, sent)| spool.put(text, sent, None)).sum();
+        let dropped = left.events.into_iter().map(|(text, sent)| spool.put(text, sent, None)).sum();
         // Also rid of what is done, and of a line that was cut off.
         spool.rewrite();
         (spool, dropped)
@@ -267,9 +267,9 @@ mod tests {
     fn a_journal_brings_them_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || {
-            let (journal, left, broken) = Journal::open(folder.path()).expect("a journal");
-            assert_eq!(broken, 0);
-            Spool::new(Limit { events: 3, bytes: 1_000 }, Some((journal, left)))
+            let journal = Journal::open(folder.path()).expect("a journal");
+            assert_eq!(journal.1.broken, 0);
+            Spool::new(Limit { events: 3, bytes: 1_000 }, Some(journal))
         };
         let (mut spool, _) = open();
         (0..3).for_each(|i| assert_eq!(spool.push(event(i)), 0));

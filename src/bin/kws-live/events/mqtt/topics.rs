@@ -121,8 +121,8 @@ fn slug(name: &str) -> String {
     if plain.replace('_', " ") == name && !name.is_empty() {
         return plain;
     }
-    let hash: String = Sha256::digest(name.as_bytes()).iter().take(3).map(|b| format!("{b:02x}")).collect();
-    format!("{plain}_{hash}")
+    let hash = Sha256::digest(name.as_bytes());
+    format!("{plain}_{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
 }
 
 #[cfg(unix)]
