@@ -98,6 +98,12 @@ impl Live {
     }
 }
 
+/// Debian puts it where only root looks for programs.
+fn mosquitto() -> String {
+    let debian = "/usr/sbin/mosquitto";
+    if Path::new(debian).exists() { debian.into() } else { "mosquitto".into() }
+}
+
 /// A mosquitto of this test alone.
 struct Broker {
     folder: tempfile::TempDir,
@@ -108,7 +114,7 @@ struct Broker {
 impl Broker {
     /// Not started yet, on a port that is free. `None`, with a word, if there is no mosquitto here.
     fn absent(more: &str) -> Option<Self> {
-        if !installed("mosquitto") || !installed("mosquitto_sub") {
+        if !installed(&mosquitto()) || !installed("mosquitto_sub") {
             skip("mosquitto or mosquitto-clients is not installed");
             return None;
         }
@@ -135,7 +141,7 @@ impl Broker {
     fn run(&mut self) {
         let log = fs::File::create(self.path("log")).expect("room");
         let config = self.path("mosquitto.conf");
-        let command = Command::new("mosquitto").arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn();
+        let command = Command::new(mosquitto()).arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn();
         self.child = Some(command.expect("mosquitto starts"));
         let answers = wait_until(|| TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         assert!(answers, "{}", fs::read_to_string(self.path("log")).unwrap_or_default());
