@@ -201,7 +201,6 @@ impl Drop for Broker {
 
 #[derive(Debug, Clone)]
 struct Message {
-    retained: bool,
     topic: String,
     text: String,
 }
@@ -222,7 +221,7 @@ struct Listener {
 impl Listener {
     /// Subscribed already when this returns.
     fn start(broker: &Broker, args: &[&str]) -> Self {
-        let mut command = broker.client("mosquitto_sub", &["-d", "-q", "1", "-F", "@ %r %t %p"]);
+        let mut command = broker.client("mosquitto_sub", &["-d", "-q", "1", "-F", "@ %t %p"]);
         let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let pipe = BufReader::new(child.stdout.take().expect("a pipe"));
         let (give, lines) = channel();
@@ -250,9 +249,9 @@ impl Listener {
         loop {
             let line = self.line();
             let Some(rest) = line.strip_prefix("@ ") else { continue };
-            let mut parts = rest.splitn(3, ' ').map(str::to_owned);
+            let mut parts = rest.splitn(2, ' ').map(str::to_owned);
             let mut part = || parts.next().unwrap_or_default();
-            let message = Message { retained: part() == "1", topic: part(), text: part() };
+            let message = Message { topic: part(), text: part() };
             self.seen.push(message.clone());
             if wanted(&message) {
                 return message;

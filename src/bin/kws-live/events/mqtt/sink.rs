@@ -307,16 +307,16 @@ impl Publisher {
             }
             while self.wait(until + GOODBYE) {}
         }
-        self.count.wait(self.spool.len());
-        match (self.spool.len(), self.spool.kept_in()) {
-            (0, _) => {}
-            (left, Some(folder)) => log::warn!("MQTT: {left} events wait in {folder} for the next run"),
-            (left, None) => {
-                log::warn!("MQTT: {left} events could not be published before the end");
-                self.count.lose(left as u64);
-                self.count.wait(0);
-            }
+        let kept = self.spool.kept();
+        let lost = self.spool.len() - kept;
+        if kept > 0 {
+            log::warn!("MQTT: {kept} events wait on the disk for the next run");
         }
+        if lost > 0 {
+            log::warn!("MQTT: {lost} events could not be published before the end");
+        }
+        self.count.lose(lost as u64);
+        self.count.wait(kept);
     }
 }
 
