@@ -180,14 +180,16 @@ impl Broker {
         assert!(status.is_ok_and(|s| s.success()), "{args:?}");
     }
 
-    /// What is retained below a topic now: topics and texts.
+    /// What is retained below a topic now: topics and texts, in the order of the topics.
     fn retained(&self, filter: &str) -> Vec<(String, String)> {
         // The one that comes last.
         self.say(&["-r", "-q", "1", "-t", "last/of/all", "-m", "x"]);
         let mut listener = Listener::start(self, &["-t", filter, "-t", "last/of/all"]);
         listener.until(|m| m.topic == "last/of/all");
         let seen = std::mem::take(&mut listener.seen);
-        seen.into_iter().filter(|m| m.topic != "last/of/all").map(|m| (m.topic, m.text)).collect()
+        let mut all: Vec<_> = seen.into_iter().map(|m| (m.topic, m.text)).filter(|m| m.0 != "last/of/all").collect();
+        all.sort();
+        all
     }
 }
 
@@ -382,7 +384,7 @@ fn entities_come_and_go_with_the_keywords() {
     assert_eq!(entities(), [config("smart_mirror"), config("stop")]);
     // A keyword that is said in another way keeps its entity.
     let before = listener.seen.len();
-    write("stop=[S T AA P], smart mirror\n");
+    write("stop=[S T AO P], smart mirror\n");
     live.running.signal("HUP");
     live.running.note("keywords reloaded");
     listener.until(|m| m.topic == config("stop"));
