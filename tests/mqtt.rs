@@ -46,7 +46,7 @@ impl Live {
     /// Plays the recording, and silence after it, so that all of its words come out.
     fn hear(&mut self) {
         let mut sound = samples();
-        sound.extend([0; 3 * 16_000]);
+        sound.extend(std::iter::repeat_n(0, 3 * 16_000));
         let bytes: Vec<u8> = sound.iter().flat_map(|s| s.to_le_bytes()).collect();
         self.sound.as_mut().expect("it is open").write_all(&bytes).expect("it reads");
         self.heard += sound.len();

@@ -15,6 +15,7 @@ pub struct MqttCount {
 
 impl MqttCount {
     /// Whether the broker is there.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
     pub fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
