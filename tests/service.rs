@@ -277,6 +277,9 @@ fn configs(folder: &str) -> Vec<PathBuf> {
     if cfg!(feature = "http") {
         folders.push(folders[0].join("http"));
     }
+    if cfg!(feature = "mqtt") {
+        folders.push(folders[0].join("mqtt"));
+    }
     let files = folders.iter().flat_map(|f| f.read_dir().expect("a folder")).map(|e| e.expect("an entry").path());
     files.filter(|p| p.extension().is_some_and(|e| e == "toml")).collect()
 }

@@ -221,7 +221,9 @@ fn fit_stream(
     log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
     let bf16 = config.bf16 && computes_bf16(device);
     if bf16 != config.bf16 {
-        log::warn!("this processor has no bfloat16: the convolutions are computed in single precision, which is slower");
+        log::warn!(
+            "this processor has no bfloat16: the convolutions are computed in single precision, which is slower"
+        );
     }
     let trainee = run::StreamTrainee { model, loss: &config.loss, bf16, warm: args.init.is_some() };
     run::train(&trainee, batchers, config, args)

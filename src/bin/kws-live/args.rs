@@ -1,6 +1,8 @@
 //! The command line.
 
 mod microphone;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod service;
 
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
 pub use microphone::MicrophoneArgs;
+#[cfg(feature = "mqtt")]
+pub use mqtt::{Broker, MqttArgs};
 #[cfg(feature = "http")]
 pub use service::HttpArgs;
 pub use service::ServiceArgs;

@@ -35,6 +35,9 @@ pub struct ServiceArgs {
     #[cfg(feature = "http")]
     #[command(flatten)]
     pub http: HttpArgs,
+    #[cfg(feature = "mqtt")]
+    #[command(flatten)]
+    pub mqtt: super::MqttArgs,
 }
 
 /// Looked up only when the port is opened.

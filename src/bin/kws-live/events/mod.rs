@@ -3,7 +3,8 @@
 //! ```text
 //!                                   ┌─[queue]─▶ lines    stdout
 //! live loop ──[queue]──▶ kws-events ┼─[queue]─▶ exec     a program
-//!                                   └─[queue]─▶ http     /events
+//!                                   ├─[queue]─▶ http     /events
+//!                                   └─[queue]─▶ mqtt     a broker
 //! worker ──[clips in a pool of buffers]───────▶ save     wav files
 //! ```
 //!
@@ -12,6 +13,8 @@
 
 pub mod exec;
 mod lines;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod outputs;
 pub mod save;
 
@@ -49,10 +52,10 @@ pub enum Notice {
         record: Arc<Record>,
     },
     /// A keyword is listened for from now on.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    #[cfg_attr(not(any(feature = "http", feature = "mqtt")), expect(dead_code, reason = "only HTTP and MQTT tell it"))]
     Added(KeywordId, Arc<str>),
     /// And no longer.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only the HTTP end tells it"))]
+    #[cfg_attr(not(any(feature = "http", feature = "mqtt")), expect(dead_code, reason = "only HTTP and MQTT tell it"))]
     Removed(KeywordId),
     /// The device is gone, or back.
     Device(Arc<DeviceRecord>),

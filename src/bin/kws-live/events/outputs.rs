@@ -10,6 +10,8 @@ use kws_live::spotter::KeywordId;
 
 use super::exec::{Exec, ExecCount, Template};
 use super::lines::{Failed, Lines};
+#[cfg(feature = "mqtt")]
+use super::mqtt::{Mqtt, MqttCount};
 use super::save::{Folder, Quota, SaveCount, Saver};
 use super::{Bus, Count, Notice, Patience, Sink, spawn};
 use crate::args::ServiceArgs;
@@ -58,6 +60,8 @@ pub struct Plan {
     folder: Option<Folder>,
     #[cfg(feature = "http")]
     server: Option<Server>,
+    #[cfg(feature = "mqtt")]
+    mqtt: Option<Mqtt>,
     limit: Duration,
 }
 
@@ -71,6 +75,8 @@ impl Plan {
             folder: args.save.as_deref().map(|dir| Folder::open(dir, quota)).transpose().context("--save")?,
             #[cfg(feature = "http")]
             server: Server::open(&args.http)?,
+            #[cfg(feature = "mqtt")]
+            mqtt: Mqtt::open(&args.mqtt)?,
             limit: LIMIT + args.exec.as_ref().map_or(Duration::ZERO, |_| timeout),
         })
     }
@@ -83,6 +89,8 @@ impl Plan {
         }
         #[cfg(feature = "http")]
         Server::check(&args.http)?;
+        #[cfg(feature = "mqtt")]
+        Mqtt::check(&args.mqtt)?;
         Ok(())
     }
 
@@ -106,13 +114,25 @@ impl Plan {
         sinks.extend(lines.map(|lines| Box::new(lines) as Box<dyn Sink>));
         let exec = self.exec.as_ref().map(Exec::count);
         sinks.extend(self.exec.map(|exec| Box::new(exec) as Box<dyn Sink>));
+        #[cfg(feature = "mqtt")]
+        let mqtt = self.mqtt.as_ref().map(Mqtt::count);
+        #[cfg(feature = "mqtt")]
+        sinks.extend(self.mqtt.map(|mqtt| mqtt.start(model.clone())));
         let saver = self.folder.map(|folder| Saver::new(folder, model));
         let save = saver.as_ref().map(Saver::count);
         let mut saving = None;
         if let (Some(saver), Some(clips)) = (saver, feed.clips) {
             saving = Some(spawn("kws-save", move || saver.run(clips))?);
         }
-        let counts = Counts { meters: feed.meters, bus: Arc::default(), exec, save, wyoming: feed.wyoming };
+        let counts = Counts {
+            meters: feed.meters,
+            bus: Arc::default(),
+            exec,
+            save,
+            wyoming: feed.wyoming,
+            #[cfg(feature = "mqtt")]
+            mqtt,
+        };
         #[cfg(feature = "http")]
         if let Some(server) = self.server {
             sinks.push(server.start(feed.source, counts.clone())?);
@@ -131,13 +151,15 @@ fn template(args: &ServiceArgs) -> anyhow::Result<Option<Template>> {
 }
 
 /// What went out and what did not, readable at any time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Counts {
     pub meters: Arc<Meters>,
     pub bus: Arc<Count>,
     pub exec: Option<Arc<ExecCount>>,
     pub save: Option<Arc<SaveCount>>,
     pub wyoming: Option<Arc<WyomingCount>>,
+    #[cfg(feature = "mqtt")]
+    pub mqtt: Option<Arc<MqttCount>>,
 }
 
 impl Counts {
@@ -151,7 +173,8 @@ impl Counts {
         self.meters.lost_clips() + self.save.as_ref().map_or(0, |s| s.failed())
     }
 
-    /// For `--stats`: what became of the device, and what came of `--exec`, `--save` and `--wyoming`.
+    /// For `--stats`: what became of the device, and what came of `--exec`, `--save`,
+    /// `--wyoming` and `--mqtt`.
     pub fn line(&self) -> String {
         let device = self.meters.device().map(|device| format!(", device lost {} times", device.losses()));
         let exec = self.exec.as_ref().map(|exec| {
@@ -162,7 +185,11 @@ impl Counts {
             .as_ref()
             .map(|save| format!(", saved {} clips {} lost {} deleted", save.saved(), self.unsaved(), save.deleted()));
         let wyoming = self.wyoming.as_ref().map(|wyoming| format!(", wyoming {}", wyoming.line()));
-        device.into_iter().chain(exec).chain(save).chain(wyoming).collect()
+        #[cfg(feature = "mqtt")]
+        let mqtt = self.mqtt.as_ref().map(|mqtt| format!(", mqtt {}", mqtt.line()));
+        #[cfg(not(feature = "mqtt"))]
+        let mqtt = None;
+        device.into_iter().chain(exec).chain(save).chain(wyoming).chain(mqtt).collect()
     }
 
     /// What must be said at the end, asked for or not; `None` if nothing was lost.
@@ -173,6 +200,10 @@ impl Counts {
         }
         if self.unsaved() > 0 {
             lost.push(format!("{} clips were not saved", self.unsaved()));
+        }
+        #[cfg(feature = "mqtt")]
+        if let Some(mqtt) = self.mqtt.as_ref().filter(|mqtt| mqtt.dropped() > 0) {
+            lost.push(format!("{} events did not reach the MQTT broker", mqtt.dropped()));
         }
         (!lost.is_empty()).then(|| lost.join("; "))
     }

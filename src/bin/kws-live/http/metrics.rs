@@ -40,6 +40,10 @@ pub fn health(state: &State) -> (bool, String) {
     if let Some(device) = meters.device() {
         body["device"] = json!({ "up": device.up(), "losses": device.losses(), "unclosed": device.unclosed() });
     }
+    #[cfg(feature = "mqtt")]
+    if let Some(mqtt) = &counts.mqtt {
+        body["mqtt"] = json!({ "connected": mqtt.connected(), "waiting": mqtt.waiting(), "dropped": mqtt.dropped() });
+    }
     (status == "ok", format!("{body}\n"))
 }
 
@@ -93,6 +97,15 @@ pub fn text(state: &State) -> String {
         out.counter("kws_wyoming_broken_total", "Connections closed because of an error.", wyoming.broken());
         out.counter("kws_wyoming_idle_total", "Connections closed because nothing came.", wyoming.idle());
     }
+    #[cfg(feature = "mqtt")]
+    if let Some(mqtt) = &counts.mqtt {
+        out.gauge("kws_mqtt_connected", "Whether the MQTT broker is there.", u8::from(mqtt.connected()));
+        out.gauge("kws_mqtt_waiting", "Events that wait for the broker.", mqtt.waiting());
+        out.counter("kws_mqtt_connections_total", "Times that the broker has been reached.", mqtt.connections());
+        out.counter("kws_mqtt_delivered_total", "Events that the broker has acknowledged.", mqtt.delivered());
+        out.counter("kws_mqtt_repeated_total", "Events sent again, marked as duplicates.", mqtt.repeated());
+        out.counter("kws_mqtt_dropped_total", "Events that will not reach the broker.", mqtt.dropped());
+    }
     out.0
 }
 
@@ -126,8 +139,6 @@ fn label(keyword: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kws_live::spotter::KeywordId;
 
     use super::*;
@@ -135,7 +146,7 @@ mod tests {
 
     #[test]
     fn both_say_what_is_known() {
-        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None, wyoming: None };
+        let counts = Counts::default();
         let state = State::new("a test".into(), counts);
         state.take(Notice::Added(KeywordId(0), "say \"hi\"".into()));
         let (good, body) = health(&state);

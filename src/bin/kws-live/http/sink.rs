@@ -194,7 +194,7 @@ mod tests {
     use crate::output::Record;
 
     pub fn state() -> State {
-        let counts = Counts { meters: Arc::default(), bus: Arc::default(), exec: None, save: None, wyoming: None };
+        let counts = Counts::default();
         State::new("a test".into(), counts)
     }
 

@@ -149,8 +149,9 @@ mod tests {
             "backend" => "\"tract\"",
             "provider" => "\"cpu\"",
             "duration" | "exec-timeout" => "3",
-            "save-max-files" | "save-max-mb" => "7",
+            "save-max-files" | "save-max-mb" | "mqtt-spool-max-events" | "mqtt-spool-max-kb" => "7",
             "listen" | "wyoming" => "\"127.0.0.1:0\"",
+            "mqtt" => "\"mqtt://localhost\"",
             _ if matches!(arg.get_action(), ArgAction::SetTrue) => "true",
             _ => "\"-some = text-\"",
         }
