@@ -40,7 +40,7 @@ fn a_machine_without_a_microphone_fails_in_that_alone_and_says_what_to_do() {
     assert_eq!(status, Some(2), "{found:?}");
     assert_eq!(notes, "kws-live: not well: microphone\n");
     let names: Vec<&str> = found.iter().map(|c| c["check"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["config", "model", "backend", "keywords", "microphone", "level"]);
+    assert_eq!(names, ["config", "model", "backend", "keywords", "broker", "microphone", "level"]);
     for check in &found {
         let bad = check["check"] == "microphone";
         assert_eq!((check["status"] == "fail", check["type"] == "check"), (bad, true), "{check}");
@@ -56,7 +56,7 @@ fn a_machine_without_a_microphone_fails_in_that_alone_and_says_what_to_do() {
     let (_home, mut command) = without_sound(&[]);
     let out = command.output().expect("the program starts");
     let lines = text(&out.stdout);
-    assert_eq!((out.status.code(), lines.lines().count()), (Some(2), 6), "{lines}");
+    assert_eq!((out.status.code(), lines.lines().count()), (Some(2), 7), "{lines}");
     assert!(lines.lines().any(|l| l.starts_with("fail  microphone  ") && l.contains("; ")), "{lines}");
 }
 

@@ -434,6 +434,20 @@ fn a_user_needs_the_right_password() {
     assert_eq!(live.end().0.code(), Some(0));
     listener.until(|m| m.text == "offline");
 
+    // The doctor tries the door, and nobody hears of it.
+    let file = broker.path("kws.toml");
+    let doctor = |password: &str| {
+        fs::write(&file, format!("mqtt = \"{}\"\nmqtt-password = \"{password}\"\n", url("kws"))).expect("room");
+        let out = common::run(&["doctor", "--json", "--config", &file.display().to_string()]);
+        let checks = common::text(&out.stdout);
+        let line = checks.lines().find(|l| l.contains("\"check\":\"broker\"")).expect("a check").to_owned();
+        serde_json::from_str::<Value>(&line).expect("an object")
+    };
+    assert_eq!(doctor("right one")["status"], "ok");
+    let refused = doctor("wrong");
+    assert_eq!(refused["status"], "fail");
+    assert!(refused["advice"].as_str().is_some_and(|a| a.contains("mqtt-password")), "{refused}");
+
     // One who may not publish is told, and the events do not wait for ever.
     let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &url("poor"), "--mqtt-password", "p"]);
     live.running.note("refuses a message: NotAuthorized");

@@ -1,5 +1,6 @@
 //! `doctor`: looks at everything that listening needs, and says what to do about what is wrong.
 
+mod broker;
 mod config;
 mod level;
 mod microphone;
@@ -13,11 +14,12 @@ use crate::args::{DoctorArgs, LiveArgs};
 use crate::output::print;
 
 /// In this order; what one finds out, later ones can use.
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     Check { name: "config", run: config::file },
     Check { name: "model", run: model::files },
     Check { name: "backend", run: model::run },
     Check { name: "keywords", run: config::keywords },
+    Check { name: "broker", run: broker::reach },
     Check { name: "microphone", run: microphone::open },
     Check { name: "level", run: level::measure },
 ];

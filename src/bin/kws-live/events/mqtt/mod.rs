@@ -19,19 +19,26 @@ mod tls;
 mod topics;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 pub use count::MqttCount;
 
 use self::access::Access;
 use self::journal::{Journal, Left};
+use self::link::{Link, News};
 use self::sink::Publisher;
 use self::spool::{Limit, Spool};
 use self::topics::Topics;
 use super::{Notice, Sink};
 use crate::args::MqttArgs;
 use crate::output::note;
+
+/// Longer than an attempt to connect may take.
+const REACH: Duration = Duration::from_secs(8);
+/// Time for a goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The broker, with all that was checked before anything is listened to.
 pub struct Mqtt {
@@ -64,6 +71,27 @@ impl Mqtt {
         }
         let (spool, dropped) = Spool::new(limit, journal);
         Ok(Some(Self { access, topics, spool, count: Arc::default(), dropped }))
+    }
+
+    /// Whether the broker lets this program in: its place, once it has; `None` if no broker is wanted. Waits some seconds, and
+    /// disturbs no kws-live that is connected.
+    pub fn reach(args: &MqttArgs) -> anyhow::Result<Option<String>> {
+        let Some((access, _)) = access::check(args)? else { return Ok(None) };
+        let other = |name: &str| format!("{name}-doctor");
+        let access = Access { client: other(&access.client), availability: other(&access.availability), ..access };
+        let link = Link::open(&access)?;
+        let place = access.broker.to_string();
+        match link.news.recv_timeout(REACH) {
+            Ok(News::Up) => {
+                link.close();
+                // Until it is gone, so that the broker sees a goodbye.
+                while link.news.recv_timeout(GOODBYE).is_ok_and(|news| !matches!(news, News::Down(_))) {}
+                Ok(Some(place))
+            }
+            Ok(News::Down(Some(trouble))) if trouble.asks => bail!("{}", trouble.why),
+            Ok(News::Down(Some(trouble))) => bail!("{}; start the broker, or correct --mqtt", trouble.why),
+            _ => bail!("{place} does not answer; start the broker, or correct --mqtt"),
+        }
     }
 
     /// Says where it goes; the sink brings it the news.

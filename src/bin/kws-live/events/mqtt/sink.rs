@@ -128,6 +128,8 @@ impl Publisher {
                 self.leaving.extend(self.keywords.remove(&id).and_then(|name| self.topics.config(&name)));
                 self.leave = after(LEAVE);
             }
+            // The entities are the keywords'; the microphone is watched through /health and /metrics.
+            Notice::Device(_) => {}
         }
         self.pump();
     }
