@@ -279,6 +279,19 @@ fn scan_keeps_the_order_and_goes_on_after_a_broken_file() {
 }
 
 #[test]
+fn what_fuzzing_broke_is_told_and_the_search_goes_on() {
+    let damaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/damaged");
+    let good = recording().display().to_string();
+    for file in std::fs::read_dir(damaged).expect("the folder") {
+        let file = file.expect("a file").path().display().to_string();
+        let out = run(&["scan", "--json", "--keywords", "hello", "--threshold", LOW, &file, &good]);
+        let error = text(&out.stderr);
+        assert!(matches!(out.status.code(), Some(0 | 2)), "{file}: {error}");
+        assert!(records(&out.stdout).iter().any(|r| r["file"] == good.as_str()), "{file}: {error}");
+    }
+}
+
+#[test]
 fn best_tells_every_keyword_also_below_the_threshold() {
     let file = recording().display().to_string();
     let out = run(&["scan", "--json", "--best", "--keywords", "hello,stop", "--threshold", "1", &file]);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
@@ -33,6 +34,16 @@ pub struct Decoder {
     path: PathBuf,
     kind: Kind,
     rate: u32,
+    /// Whether it has given samples.
+    begun: bool,
+}
+
+/// Runs a decoder. Those of others may panic on what is damaged cleverly enough, which must not end the search of an archive.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        let reason = "it is damaged in a way that its decoder does not expect".into();
+        Err(AudioError::Decode { path: path.into(), reason })
+    })
 }
 
 impl Decoder {
@@ -41,6 +52,10 @@ impl Decoder {
     /// # Errors
     /// If the file cannot be read or holds no audio of a known kind.
     pub fn open(path: &Path) -> Result<Self, AudioError> {
+        guarded(path, || Self::open_unguarded(path))
+    }
+
+    fn open_unguarded(path: &Path) -> Result<Self, AudioError> {
         let read = |source| AudioError::Read { path: path.into(), source };
         let fail = |reason: String| AudioError::Decode { path: path.into(), reason };
         let mut start = Vec::with_capacity(64);
@@ -54,7 +69,7 @@ impl Decoder {
         }
         if start.starts_with(b"OggS") && start.windows(8).any(|w| w == b"OpusHead") {
             let reader = Box::new(OpusReader::open(path)?);
-            return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE });
+            return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE, begun: false });
         }
         let stream =
             MediaSourceStream::new(Box::new(File::open(path).map_err(read)?), MediaSourceStreamOptions::default());
@@ -69,7 +84,8 @@ impl Decoder {
             .make_audio_decoder(params, &AudioDecoderOptions::default())
             .map_err(|_| fail("its codec is not supported".into()))?;
         let track = track.id;
-        Ok(Self { path: path.into(), kind: Kind::Symphonia { format, decoder, track, interleaved: Vec::new() }, rate })
+        let kind = Kind::Symphonia { format, decoder, track, interleaved: Vec::new() };
+        Ok(Self { path: path.into(), kind, rate, begun: false })
     }
 
     /// Samples a second.
@@ -82,9 +98,21 @@ impl Decoder {
     /// # Errors
     /// If the file is broken before its first sample; a broken rest ends the stream.
     pub fn next(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
-        match &mut self.kind {
-            Kind::Opus(reader) => reader.next(&self.path, out),
-            Kind::Symphonia { format, decoder, track, interleaved } => loop {
+        let length = out.len();
+        let more = match guarded(&self.path, || self.kind.next(&self.path, out)) {
+            Err(_) if self.begun => false,
+            outcome => outcome?,
+        };
+        self.begun |= out.len() > length;
+        Ok(more)
+    }
+}
+
+impl Kind {
+    fn next(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<bool, AudioError> {
+        match self {
+            Self::Opus(reader) => reader.next(path, out),
+            Self::Symphonia { format, decoder, track, interleaved } => loop {
                 // The end, or a file that was cut off.
                 let Ok(Some(packet)) = format.next_packet() else { return Ok(false) };
                 if packet.track_id != *track {
@@ -127,12 +155,20 @@ pub fn decode_file(path: &Path) -> Result<Decoded, AudioError> {
 /// As [`decode_file`], and [`AudioError::Rate`].
 pub fn decode_16k(path: &Path) -> Result<Vec<f32>, AudioError> {
     let Decoded { samples, rate } = decode_file(path)?;
-    if rate == MODEL_RATE {
-        return Ok(samples);
-    }
     let mut resampler = Resampler::new(rate)?;
     let mut out = Vec::with_capacity((samples.len() as u64 * u64::from(MODEL_RATE) / u64::from(rate)) as usize + 1);
     resampler.push(&samples, &mut out);
     resampler.flush(&mut out);
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_a_broken_file() {
+        let broken = guarded::<()>(Path::new("a.ogg"), || panic!("on purpose"));
+        assert!(matches!(broken, Err(AudioError::Decode { reason, .. }) if reason.contains("damaged")));
+    }
 }

@@ -4,6 +4,7 @@ use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction};
 
 use super::{AudioError, MODEL_RATE};
+use crate::frontend::finite;
 
 /// Input frames a call of the inner resampler, at least.
 const CHUNK: usize = 256;
@@ -81,11 +82,12 @@ impl Resampler {
     /// Takes samples, appends what is ready.
     pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
         if self.inner.is_none() {
-            out.extend_from_slice(samples);
+            out.extend(samples.iter().copied().map(finite));
             return;
         }
         self.taken += samples.len() as u64;
-        self.pending.extend_from_slice(samples);
+        // A Fourier transform does not like what is no number, and hands it on to all its block.
+        self.pending.extend(samples.iter().copied().map(finite));
         self.run(out);
     }
 
@@ -157,6 +159,28 @@ mod tests {
         resampler.push(samples, &mut out);
         resampler.flush(&mut out);
         out
+    }
+
+    #[test]
+    fn what_is_no_number_is_silence_and_leaves_no_trace() {
+        for rate in [8_000, 16_000, 44_100, 48_000, 50_333] {
+            let mut broken: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.02).sin() * 0.3).collect();
+            let mut silent = broken.clone();
+            for (i, bad) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+                (broken[100 + 999 * i], silent[100 + 999 * i]) = (bad, 0.0);
+            }
+            let run = |samples: &[f32]| {
+                let mut resampler = Resampler::new(rate).expect("in range");
+                let mut out = Vec::new();
+                resampler.push(samples, &mut out);
+                resampler.flush(&mut out);
+                out
+            };
+            assert_eq!(run(&broken), run(&silent), "{rate} Hz");
+            let mut huge = silent;
+            huge[5_000] = f32::MAX;
+            assert!(run(&huge).iter().all(|s| s.is_finite()), "{rate} Hz");
+        }
     }
 
     #[test]

@@ -18,6 +18,12 @@ pub use norm::RunningMean;
 /// Groups of neighbouring bands whose levels [`LogMel::push_leveled`] tells.
 pub const LEVELS: usize = 4;
 
+/// A sample that can be computed with: what is no number is silence, and nothing is louder than 120 dB over full scale. Files and
+/// drivers with floating point samples deliver both.
+pub(crate) fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-1e6, 1e6) } else { 0.0 }
+}
+
 /// Parameters of the front end; travels with the weights in the bundle's manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,7 +184,10 @@ impl LogMel {
         while !samples.is_empty() {
             let take = samples.len().min(window - self.filled);
             let (head, tail) = samples.split_at(take);
-            self.pending[self.filled..self.filled + take].copy_from_slice(head);
+            // The running mean would never forget what is no number.
+            for (to, from) in self.pending[self.filled..].iter_mut().zip(head) {
+                *to = finite(*from);
+            }
             self.filled += take;
             samples = tail;
             if self.filled == window {
@@ -291,6 +300,18 @@ mod tests {
         let out = frames(&FrontendConfig::default(), &vec![0.0; 8_000]);
         assert_eq!(out.len() / 40, (8_000 - 400) / 160 + 1);
         assert!(out.iter().all(|v| v.abs() < 1e-3));
+    }
+
+    #[test]
+    fn what_is_no_number_is_silence_and_leaves_no_trace() {
+        let config = FrontendConfig::default();
+        let (mut broken, mut silent) = (noise(16_000), noise(16_000));
+        for (i, bad) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().enumerate() {
+            (broken[3_000 + i], silent[3_000 + i]) = (bad, 0.0);
+        }
+        assert_eq!(frames(&config, &broken), frames(&config, &silent));
+        broken[5_000] = f32::MAX;
+        assert!(frames(&config, &broken).iter().all(|v| v.is_finite()));
     }
 
     #[test]

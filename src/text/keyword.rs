@@ -62,6 +62,28 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
     if out.is_empty() { Err(TextError::Empty) } else { Ok(out) }
 }
 
+/// The lists of a keyword file, one a line as [`parse_keywords`] takes them, without comments (`#`) and the comma that may stand
+/// at the end of a line.
+///
+/// # Errors
+/// The number of the first line that is no list, from 1, and what is wrong with it.
+pub fn keyword_lists(text: &str) -> Result<Vec<&str>, (usize, TextError)> {
+    let mut lists = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let list = line.split('#').next().unwrap_or_default().trim();
+        if !list.is_empty() {
+            parse_keywords(list).map_err(|error| (index + 1, error))?;
+            lists.push(without_last_comma(list));
+        }
+    }
+    Ok(lists)
+}
+
+/// A list that others can follow: without the comma that may stand at its end.
+pub fn without_last_comma(list: &str) -> &str {
+    list.trim_end_matches(|c: char| c == ',' || c.is_whitespace())
+}
+
 /// Splits at commas outside brackets; an empty item behind the last comma is dropped.
 fn split(list: &str) -> Result<Vec<&str>, TextError> {
     let mut items = Vec::new();

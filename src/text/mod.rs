@@ -8,7 +8,7 @@ mod pronounce;
 mod spell;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
-pub use keyword::{KeywordSpec, parse_keywords};
+pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
 pub use lexicon::{Lexicon, read_cmudict};
 pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, parse_phones};
 pub use pronounce::{Pronouncer, Said, Source};

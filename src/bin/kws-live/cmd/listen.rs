@@ -4,12 +4,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use kws_live::audio::decode_16k;
 use kws_live::detect::Keyword;
 use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
-use kws_live::text::{KeywordSpec, parse_keywords};
+use kws_live::text::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
 
 use super::bundle;
 use crate::args::{Example, KeywordArgs, ModelArgs};
@@ -33,7 +33,7 @@ impl Wanted {
         let mut lists = Vec::new();
         if let Some(list) = &args.keywords {
             parse_keywords(list).context("--keywords")?;
-            lists.push(plain(list).to_owned());
+            lists.push(without_last_comma(list).to_owned());
         }
         if let Some(file) = &args.keywords_file {
             lists.extend(lines(file)?);
@@ -68,20 +68,9 @@ fn lines(file: &Path) -> anyhow::Result<Vec<String>> {
     let size = size.with_context(|| format!("{}: cannot read it", place()))?;
     ensure!(size <= LARGEST, "{}: it has {size} bytes; a list has at most {LARGEST}", place());
     let text = fs::read_to_string(file).with_context(|| format!("{}: cannot read it", place()))?;
-    let mut lists = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let list = line.split('#').next().unwrap_or_default().trim();
-        if !list.is_empty() {
-            parse_keywords(list).with_context(|| format!("{} line {}", place(), index + 1))?;
-            lists.push(plain(list).to_owned());
-        }
-    }
-    Ok(lists)
-}
-
-/// Without the comma that may stand at the end of a list.
-fn plain(list: &str) -> &str {
-    list.trim_end_matches(|c: char| c == ',' || c.is_whitespace())
+    let lists =
+        keyword_lists(&text).map_err(|(line, error)| anyhow!(error).context(format!("{} line {line}", place())))?;
+    Ok(lists.into_iter().map(str::to_owned).collect())
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -1,0 +1,12 @@
+//! `--keywords-file`.
+#![no_main]
+
+use kws_live::text::{keyword_lists, parse_keywords};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(lists) = keyword_lists(text) {
+        // What each line passed, all together pass as well, as far as they do not contradict each other.
+        let _ = parse_keywords(&lists.join(","));
+    }
+});
