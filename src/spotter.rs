@@ -97,11 +97,20 @@ pub struct SpotterConfig {
     pub chunk_frames: usize,
     /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
     pub gate: bool,
+    /// Sensitivity whose threshold makes a near miss, for [`Spotter::near_misses`]; `None` looks for none.
+    pub near: Option<f32>,
 }
 
 impl Default for SpotterConfig {
     fn default() -> Self {
-        Self { choice: BackendChoice::default(), sensitivity: 0.5, threshold: None, chunk_frames: 3, gate: false }
+        Self {
+            choice: BackendChoice::default(),
+            sensitivity: 0.5,
+            threshold: None,
+            chunk_frames: 3,
+            gate: false,
+            near: None,
+        }
     }
 }
 
@@ -111,8 +120,28 @@ struct Slot {
     keyword: Keyword,
     threshold: Option<f32>,
     trigger: Trigger,
+    /// The same at the threshold of near misses.
+    near: Trigger,
     score: f32,
     best: Option<Best>,
+}
+
+impl Slot {
+    fn detection(&self, peak: Peak, clock: Clock) -> Detection {
+        Detection {
+            keyword: self.id,
+            name: self.name.clone(),
+            score: peak.score,
+            start: clock.samples(peak.start),
+            end: clock.samples(peak.end),
+            emitted: clock.position,
+        }
+    }
+
+    /// Takes a frame's score for near misses: a peak over `least` that stays under the keyword's own `threshold`.
+    fn near_miss(&mut self, frame: u64, now: Peak, least: f32, threshold: f32) -> Option<Peak> {
+        self.near.step(frame, now, least.min(threshold)).filter(|peak| peak.score < threshold)
+    }
 }
 
 /// From scored frames to samples since stream start.
@@ -165,20 +194,20 @@ fn emit(
             recent.pop_front();
         }
         recent.push_back(peak);
-        let slot = &slots[keyword];
-        on_hit(&Detection {
-            keyword: slot.id,
-            name: slot.name.clone(),
-            score: peak.score,
-            start: clock.samples(peak.start),
-            end: clock.samples(peak.end),
-            emitted: clock.position,
-        });
+        on_hit(&slots[keyword].detection(peak, clock));
     }
     hits.clear();
 }
 
-/// Detections remembered to judge overlaps.
+/// The oldest goes where nobody takes them.
+fn keep_near(near: &mut VecDeque<Detection>, miss: Detection) {
+    if near.len() == RECENT {
+        near.pop_front();
+    }
+    near.push_back(miss);
+}
+
+/// Detections remembered to judge overlaps, and near misses that wait to be taken.
 const RECENT: usize = 32;
 
 /// Listens for keywords in a stream of 16 kHz mono samples.
@@ -216,6 +245,8 @@ pub struct Spotter {
     hits: Vec<(usize, Peak)>,
     /// The last detections, to judge overlaps.
     recent: VecDeque<Peak>,
+    /// Near misses that nobody has taken yet.
+    near: VecDeque<Detection>,
 }
 
 impl Spotter {
@@ -277,6 +308,7 @@ impl Spotter {
             cold: true,
             hits: Vec::with_capacity(16),
             recent: VecDeque::with_capacity(RECENT),
+            near: VecDeque::with_capacity(RECENT),
             frame_samples,
             chunk_features,
             core,
@@ -296,7 +328,8 @@ impl Spotter {
         self.next_id += 1;
         let threshold = keyword.threshold;
         let name = keyword.name.as_str().into();
-        self.slots.push(Slot { id, name, keyword, threshold, trigger: Trigger::default(), score: 0.0, best: None });
+        let (trigger, near) = (Trigger::default(), Trigger::default());
+        self.slots.push(Slot { id, name, keyword, threshold, trigger, near, score: 0.0, best: None });
         id
     }
 
@@ -449,6 +482,7 @@ impl Spotter {
         self.recent.clear();
         for slot in &mut self.slots {
             slot.trigger.reset();
+            slot.near.reset();
         }
         self.filling = filling as u64;
         let warm = self.warm_up.len() as u64 / self.frame_samples;
@@ -484,10 +518,14 @@ impl Spotter {
     /// Ends open peaks; the triggers are to be reset before they are used again.
     fn close(&mut self, on_hit: &mut impl FnMut(&Detection)) {
         let frame = u64::MAX / 2;
+        let (threshold, clock) = (self.common_threshold(), self.clock());
         for (k, slot) in self.slots.iter_mut().enumerate() {
             self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
+            let threshold = slot.threshold.unwrap_or(threshold);
+            if let Some(peak) = slot.near.close(frame).filter(|peak| peak.score < threshold) {
+                keep_near(&mut self.near, slot.detection(peak, clock));
+            }
         }
-        let clock = self.clock();
         emit(&self.slots, &mut self.hits, &mut self.recent, clock, on_hit);
     }
 
@@ -503,7 +541,8 @@ impl Spotter {
     ) -> Result<(), SpotError> {
         let threshold = self.common_threshold();
         let clock = self.clock();
-        let (slots, hits, recent) = (&mut self.slots, &mut self.hits, &mut self.recent);
+        let least = self.config.near.map(|sensitivity| self.core.scorer().threshold_at(sensitivity));
+        let (slots, hits, recent, near) = (&mut self.slots, &mut self.hits, &mut self.recent, &mut self.near);
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
@@ -524,8 +563,12 @@ impl Spotter {
             if slot.best.is_none_or(|b| heard.score > b.score) {
                 slot.best = Some(heard);
             }
-            if let Some(peak) = slot.trigger.step(frame, score.peak, slot.threshold.unwrap_or(threshold)) {
+            let threshold = slot.threshold.unwrap_or(threshold);
+            if let Some(peak) = slot.trigger.step(frame, score.peak, threshold) {
                 hits.push((keyword, peak));
+            }
+            if let Some(peak) = least.and_then(|least| slot.near_miss(frame, score.peak, least, threshold)) {
+                keep_near(near, slot.detection(peak, clock));
             }
             // Judged frame by frame, so that chunks change nothing.
             if keyword + 1 == slots.len() && !hits.is_empty() {
@@ -603,8 +646,15 @@ impl Spotter {
         self.recent.clear();
         for slot in &mut self.slots {
             slot.trigger.reset();
+            slot.near.reset();
             slot.score = 0.0;
         }
+    }
+
+    /// Takes the near misses since the last call, oldest first: what came near a detection and was none, if
+    /// [`SpotterConfig::near`] asks for it. At most 32 are kept.
+    pub fn near_misses(&mut self) -> impl Iterator<Item = Detection> {
+        self.near.drain(..)
     }
 
     /// Samples between the end of a word and its detection, at the most, from all stages.

@@ -197,6 +197,35 @@ fn a_saved_clip_is_the_sound_around_the_word() {
 }
 
 #[test]
+fn a_near_miss_is_saved_where_it_is_asked_for_and_is_no_detection() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("clips");
+    let shown = dir.display().to_string();
+    let file = recording().display().to_string();
+    let listen = |more: &[&str]| {
+        let args = ["--input", &file, "--json", "--keywords", "hello", "--threshold", "1", "--save", &shown];
+        run(&[&args[..], more].concat())
+    };
+    let out = listen(&[]);
+    assert_eq!((out.status.code(), fs::read_dir(&dir).map_or(0, Iterator::count)), (Some(1), 0));
+    let out = listen(&["--save-near", "0.75"]);
+    let notes = text(&out.stderr);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "nothing was detected: {notes}");
+    let beside: Vec<Value> = fs::read_dir(&dir)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| serde_json::from_str(&fs::read_to_string(path).expect("text")).expect("an object"))
+        .collect();
+    let near = beside.iter().find(|b| b["start"].as_f64().is_some_and(|s| (s - 0.6).abs() < 0.25));
+    let near = near.unwrap_or_else(|| panic!("`hello` came near: {beside:?}"));
+    assert_eq!((&near["keyword"], &near["near_miss"]), (&"hello".into(), &true.into()));
+    let out = run(&["--input", &file, "--json", "--keywords", "hello", "--save-near", "0.75"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("--save DIR"), "{}", text(&out.stderr));
+}
+
+#[test]
 fn the_oldest_clip_goes_when_there_are_too_many() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = on_file(&["--save", &folder.path().display().to_string(), "--save-max-files", "1"]);

@@ -45,6 +45,8 @@ impl Default for ClipConfig {
 pub struct Clip {
     /// What was detected.
     pub detection: Detection,
+    /// Whether it was none, but came near.
+    pub near_miss: bool,
     /// First sample, counted from stream start at 16 kHz.
     pub start: u64,
     samples: Vec<i16>,
@@ -65,6 +67,21 @@ impl Drop for Clip {
     }
 }
 
+/// What waits for the sound behind it.
+#[derive(Debug)]
+struct Waiting {
+    detection: Detection,
+    near_miss: bool,
+}
+
+impl Waiting {
+    /// Whether both are of one keyword at one place.
+    fn meets(&self, other: &Detection) -> bool {
+        let own = &self.detection;
+        own.keyword == other.keyword && own.start < other.end && other.start < own.end
+    }
+}
+
 /// A short history of the stream and the clips that are cut out of it. Allocates nothing once it is made.
 ///
 /// A gap ends the clips that reach over it: a clip is always one unbroken piece of the stream.
@@ -79,7 +96,7 @@ pub struct ClipRecorder {
     before: u64,
     after: u64,
     longest: u64,
-    waiting: Vec<Detection>,
+    waiting: Vec<Waiting>,
     spare: Receiver<Vec<i16>>,
     home: Sender<Vec<i16>>,
     out: Sender<Clip>,
@@ -116,10 +133,22 @@ impl ClipRecorder {
 
     /// A keyword was heard: its sound goes out once there is enough of it.
     pub fn hit(&mut self, detection: &Detection) {
+        self.waiting.retain(|w| !(w.near_miss && w.meets(detection)));
+        self.wait(detection, false);
+    }
+
+    /// Nearly: the same, if it is not heard after all.
+    pub fn near_miss(&mut self, detection: &Detection) {
+        if !self.waiting.iter().any(|w| w.meets(detection)) {
+            self.wait(detection, true);
+        }
+    }
+
+    fn wait(&mut self, detection: &Detection, near_miss: bool) {
         if self.waiting.len() == WAITING {
             self.lost += 1;
         } else {
-            self.waiting.push(detection.clone());
+            self.waiting.push(Waiting { detection: detection.clone(), near_miss });
         }
     }
 
@@ -156,16 +185,16 @@ impl ClipRecorder {
     fn cut(&mut self, all: bool, wait: &impl Fn() -> bool) {
         let mut index = 0;
         while index < self.waiting.len() {
-            if all || self.waiting[index].end + self.after <= self.position {
-                let detection = self.waiting.remove(index);
-                self.send(detection, wait);
+            if all || self.waiting[index].detection.end + self.after <= self.position {
+                let waiting = self.waiting.remove(index);
+                self.send(waiting, wait);
             } else {
                 index += 1;
             }
         }
     }
 
-    fn send(&mut self, detection: Detection, wait: &impl Fn() -> bool) {
+    fn send(&mut self, Waiting { detection, near_miss }: Waiting, wait: &impl Fn() -> bool) {
         let Some(mut samples) = self.buffer(wait) else {
             self.lost += 1;
             return;
@@ -180,7 +209,7 @@ impl ClipRecorder {
         let head = count.min(length - first);
         samples.extend_from_slice(&self.ring[first..first + head]);
         samples.extend_from_slice(&self.ring[..count - head]);
-        let clip = Clip { detection, start: from, samples, home: self.home.clone() };
+        let clip = Clip { detection, near_miss, start: from, samples, home: self.home.clone() };
         // If nobody takes clips any more, the buffer goes home.
         let _ = self.out.try_send(clip);
     }
@@ -275,6 +304,19 @@ mod tests {
         recorder.hit(&hit(20_000, 30_000));
         recorder.finish(|| false);
         assert_eq!((clips.len(), recorder.lost()), (2, 1));
+    }
+
+    #[test]
+    fn a_near_miss_that_is_heard_after_all_is_one_clip() {
+        let (mut recorder, clips) = ClipRecorder::new(&ClipConfig::default());
+        recorder.push(&vec![0.0; 32_000], || false);
+        recorder.near_miss(&hit(16_000, 24_000));
+        recorder.hit(&hit(17_000, 25_000));
+        recorder.near_miss(&hit(18_000, 26_000));
+        recorder.near_miss(&hit(27_000, 31_000));
+        recorder.finish(|| false);
+        let kinds: Vec<(u64, bool)> = clips.try_iter().map(|c| (c.detection.start, c.near_miss)).collect();
+        assert_eq!(kinds, [(17_000, false), (27_000, true)]);
     }
 
     #[test]

@@ -152,6 +152,9 @@ impl Worker {
             Chunk::Samples(count) if self.paused => self.pipeline.lose(count as u64, on_hit)?,
             chunk => self.pipeline.process(chunk, on_hit)?,
         }
+        if let Some(recorder) = &mut self.recorder {
+            self.pipeline.spotter_mut().near_misses().for_each(|hit| recorder.near_miss(&hit));
+        }
         self.record(chunk);
         let outbox = &self.outbox;
         if let Chunk::Lost(lost) = chunk {

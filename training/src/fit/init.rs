@@ -34,7 +34,8 @@ pub fn from_bundle(
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         found.extend(constants(&bytes, file)?);
     }
-    let blocks = (0..).take_while(|i| found.contains_key(&format!("block{i}.down.weight"))).count();
+    let blocks =
+        (0..=stream.dilations.len()).take_while(|i| found.contains_key(&format!("block{i}.down.weight"))).count();
     let bottleneck = found.get("block0.down.weight").and_then(|(dims, _)| dims.first()).copied();
     let Some(bottleneck) = bottleneck.filter(|_| (1..=stream.dilations.len()).contains(&blocks)) else {
         bail!("{} has {blocks} encoder blocks: give the run as many or more", folder.display())

@@ -28,9 +28,12 @@ pub struct ServiceArgs {
     /// Megabytes to keep there; the oldest go first
     #[arg(long, value_name = "MB", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     pub save_max_mb: u32,
+    /// Save near misses too: what would be a detection at this sensitivity (0 to 1, above --sensitivity)
+    #[arg(long, value_name = "SENSITIVITY", value_parser = super::unit)]
+    pub save_near: Option<f32>,
     /// Listen to clients of the Wyoming protocol, such as Home Assistant, in place of a microphone: at HOST:PORT
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
-    #[arg(conflicts_with_all = ["input", "device", "wait_for_device", "duration", "save"])]
+    #[arg(conflicts_with_all = ["input", "device", "wait_for_device", "duration", "save", "save_near"])]
     pub wyoming: Option<String>,
     #[cfg(feature = "http")]
     #[command(flatten)]

@@ -112,6 +112,7 @@ pub(super) fn spotter_config(args: &LiveArgs) -> SpotterConfig {
         sensitivity: args.keywords.sensitivity,
         threshold: args.keywords.threshold,
         gate: !args.microphone.no_gate,
+        near: args.service.save_near,
         ..SpotterConfig::default()
     }
 }

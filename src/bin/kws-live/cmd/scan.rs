@@ -79,7 +79,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         sensitivity: if args.search { SENSITIVITY.max(args.keywords.sensitivity) } else { args.keywords.sensitivity },
         threshold: args.keywords.threshold,
         chunk_frames: CHUNK_FRAMES,
-        gate: false,
+        ..SpotterConfig::default()
     };
     let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut spotters = Vec::new();

@@ -65,9 +65,16 @@ pub struct Plan {
     limit: Duration,
 }
 
+/// Near misses are saved where clips are.
+fn near(args: &ServiceArgs) -> anyhow::Result<()> {
+    ensure!(args.save_near.is_none() || args.save.is_some(), "--save-near does nothing without --save DIR");
+    Ok(())
+}
+
 impl Plan {
     /// Opens what the options name. With `quiet` programs of `--exec` show nothing, because a picture is on the screen.
     pub fn open(args: &ServiceArgs, quiet: bool) -> anyhow::Result<Self> {
+        near(args)?;
         let timeout = Duration::from_secs_f64(args.exec_timeout);
         let quota = Quota { files: args.save_max_files as usize, bytes: u64::from(args.save_max_mb) * 1_000_000 };
         Ok(Self {
@@ -84,6 +91,7 @@ impl Plan {
     /// Checks the options and opens nothing.
     pub fn check(args: &ServiceArgs) -> anyhow::Result<()> {
         template(args)?;
+        near(args)?;
         if let Some(dir) = &args.save {
             ensure!(!dir.exists() || dir.is_dir(), "--save: {} is no folder; name another", dir.display());
         }

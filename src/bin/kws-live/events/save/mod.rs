@@ -55,6 +55,9 @@ struct Beside<'a> {
     end: f64,
     /// Second of the stream at which the wav file begins.
     clip_start: f64,
+    /// Set for what was no detection, but came near.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    near_miss: bool,
     /// When it was written, UTC.
     time: String,
     /// Name of the model.
@@ -126,6 +129,7 @@ impl Saver {
             start: record.start,
             end: record.end,
             clip_start: (seconds(clip.start) * 1e3).round() / 1e3,
+            near_miss: clip.near_miss,
             time: humantime::format_rfc3339_millis(now).to_string(),
             model: &self.model,
         };
