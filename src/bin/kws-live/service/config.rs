@@ -145,7 +145,7 @@ mod tests {
         match arg.get_long().unwrap_or_default() {
             "keywords" => r#"["hello", "smart mirror", "siobhan=[SH AH V AO N]"]"#,
             "example" => r#"["a=b.wav", "c=d.wav,e.wav"]"#,
-            "sensitivity" | "threshold" => "0.25",
+            "sensitivity" | "threshold" | "save-near" => "0.25",
             "backend" => "\"tract\"",
             "provider" => "\"cpu\"",
             "duration" | "exec-timeout" => "3",
