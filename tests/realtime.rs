@@ -75,9 +75,14 @@ fn spotter(keywords: usize) -> Spotter {
     };
     let frontend = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
     let scorer = ScorerConfig { fusion: [0.0, 1.0, 0.0, 0.0], ..ScorerConfig::default() };
-    let mut spotter =
-        Spotter::from_parts(&frontend, Box::new(Still(spec)), Box::new(Cut), scorer, SpotterConfig::default())
-            .expect("a good front end");
+    let mut spotter = Spotter::from_parts(
+        &frontend,
+        Box::new(Still(spec)),
+        Box::new(Cut),
+        scorer,
+        SpotterConfig { near: Some(0.9), ..SpotterConfig::default() },
+    )
+    .expect("a good front end");
     let values: Vec<f32> = (0..DIM).map(|i| 1.0 + (i % 7) as f32).collect();
     let embedding = Embedding::new(values).expect("a direction");
     for i in 0..keywords {
