@@ -155,9 +155,17 @@ pub fn decode_file(path: &Path) -> Result<Decoded, AudioError> {
 /// As [`decode_file`], and [`AudioError::Rate`].
 pub fn decode_16k(path: &Path) -> Result<Vec<f32>, AudioError> {
     let Decoded { samples, rate } = decode_file(path)?;
+    to_16k(&samples, rate)
+}
+
+/// Resamples a whole recording to 16 kHz.
+///
+/// # Errors
+/// [`AudioError::Rate`].
+pub fn to_16k(samples: &[f32], rate: u32) -> Result<Vec<f32>, AudioError> {
     let mut resampler = Resampler::new(rate)?;
     let mut out = Vec::with_capacity((samples.len() as u64 * u64::from(MODEL_RATE) / u64::from(rate)) as usize + 1);
-    resampler.push(&samples, &mut out);
+    resampler.push(samples, &mut out);
     resampler.flush(&mut out);
     Ok(out)
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +34,22 @@ pub fn sha256(bytes: &[u8]) -> String {
     })
 }
 
+/// Larger manifests are none, bytes.
+const LARGEST_MANIFEST: u64 = 1 << 20;
+/// The largest file of a bundle, bytes: the paper's towers have 35 MB.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// A whole file of at most so many bytes.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
+    let fail = |source| ModelError::Read { path: path.into(), source };
+    let mut bytes = Vec::new();
+    fs::File::open(path).map_err(fail)?.take(most + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > most {
+        return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {most} bytes"))));
+    }
+    Ok(bytes)
+}
+
 impl Bundle {
     /// The model that ships inside the program. Its sums are checked by a test, not at every start.
     ///
@@ -53,10 +70,10 @@ impl Bundle {
     /// [`ModelError`] names the file or the field that is missing, damaged or made for something else.
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("manifest.toml");
-        let text = fs::read_to_string(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        let not_text = |_| ModelError::Manifest { path: path.clone(), message: "it is no text".into() };
+        let text = String::from_utf8(read(&path, LARGEST_MANIFEST)?).map_err(not_text)?;
         Self::from_parts(&path, &text, |name, sum| {
-            let path = dir.join(name);
-            let bytes = fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
+            let bytes = read(&dir.join(name), LARGEST_FILE)?;
             if sha256(&bytes) != sum {
                 return Err(ModelError::Damaged { file: name.into() });
             }

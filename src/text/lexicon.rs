@@ -15,6 +15,9 @@ const MAGIC: &[u8; 8] = b"kwslex1\n";
 /// Entries between two words that are written whole, so that a look-up reads one block only.
 const BLOCK: usize = 128;
 
+/// Larger lexica are none, bytes; CMUdict has 2 MB.
+const LARGEST: u64 = 64 << 20;
+
 /// Words to pronunciations.
 ///
 /// Inflated form: entries sorted by word, each `shared prefix length, suffix length, suffix, phone count, phone ids`, one
@@ -61,7 +64,10 @@ impl Lexicon {
     pub fn from_bytes(packed: &[u8]) -> Result<Self, TextError> {
         let body = packed.strip_prefix(MAGIC).ok_or(TextError::Lexicon("it does not begin as one"))?;
         let mut entries = Vec::new();
-        ZlibDecoder::new(body).read_to_end(&mut entries).map_err(|_| TextError::Lexicon("it does not inflate"))?;
+        let inflated = ZlibDecoder::new(body).take(LARGEST + 1).read_to_end(&mut entries);
+        if inflated.map_err(|_| TextError::Lexicon("it does not inflate"))? as u64 > LARGEST {
+            return Err(TextError::Lexicon("it is too large"));
+        }
         let mut blocks = Vec::new();
         let mut cursor = Cursor::new(&entries);
         let mut count = 0;

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use kws_live::audio::decode_16k;
+use kws_live::audio::{Decoder, to_16k};
 use kws_live::detect::Keyword;
 use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
@@ -17,6 +17,8 @@ use crate::output::note;
 
 /// More keywords than anybody can mean; each costs time at every frame.
 const MOST: usize = 10_000;
+/// Longer recordings are no words, seconds.
+const LONGEST: usize = 60;
 /// Larger files are no keyword lists.
 const LARGEST: u64 = 1 << 20;
 
@@ -106,8 +108,22 @@ impl Listening {
     }
 }
 
+/// A recording of a word; a whole archive is none.
+fn recording(file: &Path) -> anyhow::Result<Vec<f32>> {
+    let mut decoder = Decoder::open(file)?;
+    let (mut samples, most) = (Vec::new(), decoder.rate() as usize * LONGEST);
+    while decoder.next(&mut samples)? {
+        ensure!(
+            samples.len() <= most,
+            "{}: it is longer than {LONGEST} s; give a recording of the word alone",
+            file.display()
+        );
+    }
+    Ok(to_16k(&samples, decoder.rate())?)
+}
+
 fn from_recordings(enroller: &mut Enroller, example: &Example, typed: Option<&Keyword>) -> anyhow::Result<Keyword> {
-    let recordings = example.files.iter().map(|file| decode_16k(file)).collect::<Result<Vec<_>, _>>()?;
+    let recordings = example.files.iter().map(|file| recording(file)).collect::<anyhow::Result<Vec<_>>>()?;
     let enrolled = enroller.examples(&example.name, &recordings, typed)?;
     for warning in enrolled.warnings {
         note(&format!("kws-live: {warning}"));
