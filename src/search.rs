@@ -22,7 +22,8 @@ pub const LEAST_SECONDS: f64 = 3_600.0;
 /// change, only where the border lies.
 pub fn relevance(scores: &[f32], scorer: &ScorerConfig, seconds: f64) -> Vec<f32> {
     let seconds = seconds.max(LEAST_SECONDS);
-    let said: f64 = scores.iter().map(|&s| f64::from(scorer.posterior(s))).sum();
+    let least = scorer.threshold_at(SENSITIVITY);
+    let said: f64 = scores.iter().filter(|s| **s >= least).map(|&s| f64::from(scorer.posterior(s))).sum();
     let threshold = BETA * said / (seconds + (BETA - 1.0) * said);
     scores.iter().map(|&s| sigmoid(logit(scorer.posterior(s)) - logit(threshold as f32))).collect()
 }

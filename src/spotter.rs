@@ -174,6 +174,17 @@ fn quiet_room(length: usize) -> Vec<f32> {
     (0..length).map(|_| next()).collect()
 }
 
+/// Whether `other` lies where `peak` does, and higher.
+fn better(other: &Peak, peak: &Peak) -> bool {
+    other.score > peak.score && other.overlaps(peak)
+}
+
+/// Whether another keyword, or one of the last detections, explains better what a keyword's peak lies on.
+fn explained(slots: &[Slot], recent: &VecDeque<Peak>, keyword: usize, peak: &Peak) -> bool {
+    let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
+    others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p, peak))) || recent.iter().any(|p| better(p, peak))
+}
+
 /// Hands out a frame's completed peaks, less those that another keyword explains better.
 fn emit(
     slots: &[Slot],
@@ -183,11 +194,8 @@ fn emit(
     on_hit: &mut impl FnMut(&Detection),
 ) {
     for &(keyword, peak) in hits.iter() {
-        let better = |other: &Peak| other.score > peak.score && other.overlaps(&peak);
-        let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
-        let open = others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p)));
-        let together = hits.iter().any(|(k, p)| *k != keyword && better(p));
-        if open || together || recent.iter().any(better) {
+        let together = hits.iter().any(|(k, p)| *k != keyword && better(p, &peak));
+        if together || explained(slots, recent, keyword, &peak) {
             continue;
         }
         if recent.len() == RECENT {
@@ -564,11 +572,16 @@ impl Spotter {
                 slot.best = Some(heard);
             }
             let threshold = slot.threshold.unwrap_or(threshold);
-            if let Some(peak) = slot.trigger.step(frame, score.peak, threshold) {
+            let hit = slot.trigger.step(frame, score.peak, threshold);
+            if let Some(peak) = hit {
                 hits.push((keyword, peak));
+                // A word that was heard is no near miss, nor is its echo.
+                slot.near = slot.trigger.clone();
             }
-            if let Some(peak) = least.and_then(|least| slot.near_miss(frame, score.peak, least, threshold)) {
-                keep_near(near, slot.detection(peak, clock));
+            let miss = least.filter(|_| hit.is_none());
+            let miss = miss.and_then(|least| slot.near_miss(frame, score.peak, least, threshold));
+            if let Some(peak) = miss.filter(|peak| !explained(slots, recent, keyword, peak)) {
+                keep_near(near, slots[keyword].detection(peak, clock));
             }
             // Judged frame by frame, so that chunks change nothing.
             if keyword + 1 == slots.len() && !hits.is_empty() {

@@ -420,7 +420,7 @@ fn a_user_needs_the_right_password() {
     let url = |user: &str| format!("mqtt://{user}@127.0.0.1:{}", broker.port);
 
     let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &url("kws"), "--mqtt-password", "wrong"]);
-    let why = live.running.note("refuses the user or the password");
+    let why = live.running.said("refuses the user or the password");
     assert!(why.contains("KWS_MQTT_PASSWORD") && !why.contains("wrong"), "{why}");
     live.hear();
     assert_eq!(live.running.result()["type"], "detection", "the sound is not disturbed");
@@ -450,7 +450,7 @@ fn a_user_needs_the_right_password() {
 
     // One who may not publish is told, and the events do not wait for ever.
     let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &url("poor"), "--mqtt-password", "p"]);
-    live.running.note("refuses a message: NotAuthorized");
+    live.running.said("refuses a message: NotAuthorized");
     live.hear();
     assert!(wait_until(|| live.metric("mqtt_waiting") == 0.0), "{}", live.get("/metrics"));
     let (_, results, notes) = live.end();
@@ -499,7 +499,7 @@ fn tls_trusts_the_authority_that_is_named_and_no_other() {
     }
     let url = format!("mqtts://localhost:{port}");
     let mut live = Live::start(&["--keywords", "hello", "--mqtt", &url, "--mqtt-ca", &file("other.pem")]);
-    live.running.note("does --mqtt-ca name the authority");
+    live.running.said("does --mqtt-ca name the authority");
     assert_eq!(live.metric("mqtt_connections_total"), 0.0);
     assert_eq!(live.end().0.code(), Some(0));
 }
@@ -548,7 +548,7 @@ fn a_broker_that_is_killed_and_comes_back_gets_every_event_in_order() {
 fn what_finds_no_room_is_counted_and_told() {
     let Some(mut broker) = Broker::absent("") else { return };
     let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &broker.url(), "--mqtt-spool-max-events", "3"]);
-    live.running.note("events wait");
+    live.running.said("events wait");
     (0..3).for_each(|_| live.hear());
     live.running.note("the oldest are dropped; see --mqtt-spool-max-events");
     assert_eq!(live.metric("mqtt_waiting"), 3.0);
@@ -590,8 +590,10 @@ fn a_spool_on_the_disk_outlives_a_program_that_was_killed() {
     assert_complete(&events, &results);
     assert!(events.iter().all(|e| e["duplicate"] == false), "none was sent before: {events:?}");
     // The broker takes them while it is stopped, as far as the network goes, and the program dies without knowing.
+    assert!(wait_until(|| live.metric("mqtt_waiting") == 0.0), "{}", live.get("/metrics"));
     broker.signal("STOP");
     live.hear();
+    assert!(wait_until(|| live.metric("mqtt_waiting") >= 2.0), "{}", live.get("/metrics"));
     let doubtful = live.metric("mqtt_waiting") as usize;
     let more = live.kill();
     assert!(doubtful >= 2 && more.len() >= doubtful, "{more:?}");
@@ -677,7 +679,7 @@ fn a_full_disk_is_one_warning_and_then_memory() {
 fn without_a_broker_the_end_does_not_wait_and_says_what_was_lost() {
     let Some(broker) = Broker::absent("") else { return };
     let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &broker.url()]);
-    live.running.note("Connection refused");
+    live.running.said("Connection refused");
     live.hear();
     let (status, results, notes) = live.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");

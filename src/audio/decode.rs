@@ -1,5 +1,6 @@
 //! Audio files, packet by packet or whole.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,9 +39,23 @@ pub struct Decoder {
     begun: bool,
 }
 
+thread_local! {
+    /// Whether a panic on this thread is caught and told as an error.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread is one of a decoder, which [`Decoder`] catches and tells as an error: a panic hook has nothing
+/// to add to it.
+pub fn decoder_panics() -> bool {
+    GUARDED.get()
+}
+
 /// Runs a decoder. Those of others may panic on what is damaged cleverly enough, which must not end the search of an archive.
 fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+    GUARDED.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(decode));
+    GUARDED.set(false);
+    outcome.unwrap_or_else(|_| {
         let reason = "it is damaged in a way that its decoder does not expect".into();
         Err(AudioError::Decode { path: path.into(), reason })
     })
@@ -176,7 +191,11 @@ mod tests {
 
     #[test]
     fn a_decoder_that_panics_is_a_broken_file() {
-        let broken = guarded::<()>(Path::new("a.ogg"), || panic!("on purpose"));
+        let broken = guarded::<()>(Path::new("a.ogg"), || {
+            assert!(decoder_panics());
+            panic!("on purpose")
+        });
+        assert!(!decoder_panics());
         assert!(matches!(broken, Err(AudioError::Decode { reason, .. }) if reason.contains("damaged")));
     }
 }

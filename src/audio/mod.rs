@@ -13,7 +13,7 @@ mod stdin;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use decode::{Decoded, Decoder, decode_16k, decode_file, to_16k};
+pub use decode::{Decoded, Decoder, decode_16k, decode_file, decoder_panics, to_16k};
 pub use device::{DeviceMeter, Loss};
 pub use file::{FileSource, Pace};
 #[cfg(feature = "capture")]

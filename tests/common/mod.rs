@@ -152,6 +152,14 @@ impl Running {
         }
     }
 
+    /// The note that contains `part`, also if it has been read already: what threads say has no order.
+    pub fn said(&mut self, part: &str) -> String {
+        match self.seen.iter().find(|n| n.contains(part)) {
+            Some(seen) => seen.clone(),
+            None => self.note(part),
+        }
+    }
+
     /// The next line on stdout.
     pub fn result(&self) -> Value {
         let line = self.results.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no detection; {:?}", self.seen));

@@ -114,28 +114,33 @@ pub(super) enum Chosen {
     Default(Device),
     /// By name: a part of it was enough at first, but from then on it must be all of it, as another device that is plugged
     /// in meanwhile may contain that part too.
-    Named { name: String, id: String },
+    Named {
+        name: String,
+        id: String,
+        /// Identifiers of other devices that had its name at that time, such as a second microphone of its make.
+        others: Vec<String>,
+    },
 }
 
 impl Chosen {
     /// Looks for what is wanted for the first time.
     pub fn first(wanted: Option<&str>) -> Result<(Self, Device), AudioError> {
         let device = find(wanted)?;
-        let chosen = match wanted {
-            None => Self::Default(device.clone()),
-            Some(_) => Self::Named { name: name(&device), id: id(&device) },
-        };
-        Ok((chosen, device))
+        if wanted.is_none() {
+            return Ok((Self::Default(device.clone()), device));
+        }
+        let (name, id) = (name(&device), id(&device));
+        let others = named(&all()?).into_iter().filter(|(n, i)| *n == name && *i != id).map(|(_, i)| i);
+        Ok((Self::Named { others: others.collect(), name, id }, device))
     }
 
     /// Looks for the same again.
     pub fn again(&self) -> Result<Device, AudioError> {
         match self {
             Self::Default(device) => Ok(device.clone()),
-            Self::Named { name: wanted, id: known } => {
+            Self::Named { name: wanted, id: known, others } => {
                 let mut devices = all()?;
-                let ids: Vec<(String, String)> = devices.iter().map(|d| (name(d), id(d))).collect();
-                match same(wanted, known, &ids) {
+                match same(wanted, known, others, &named(&devices)) {
                     Some(index) => Ok(devices.swap_remove(index)),
                     None => Err(AudioError::Device(format!("the microphone `{wanted}` is not there"))),
                 }
@@ -144,13 +149,19 @@ impl Chosen {
     }
 }
 
-/// Which of these pairs of name and identifier is the device of before. Cards are numbered as they are plugged in: the number
+/// Name and identifier of each.
+fn named(devices: &[Device]) -> Vec<(String, String)> {
+    devices.iter().map(|d| (name(d), id(d))).collect()
+}
+
+/// Which of these pairs of name and identifier is the device of before, and none of the `others`. Cards are numbered as they are plugged in: the number
 /// may have changed, and the old one may be another card's now, so that only the name decides; of several ways to one card
 /// (ALSA's `hw`, `plughw`, `front`...) it is the same way.
-fn same(name: &str, id: &str, devices: &[(String, String)]) -> Option<usize> {
+fn same(name: &str, id: &str, others: &[String], devices: &[(String, String)]) -> Option<usize> {
     let way = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
     let exact = devices.iter().position(|(n, i)| n == name && i == id);
-    exact.or_else(|| devices.iter().position(|(n, i)| n == name && way(i) == way(id)))
+    let moved = |(n, i): &(String, String)| n == name && way(i) == way(id) && !others.contains(i);
+    exact.or_else(|| devices.iter().position(moved))
 }
 
 #[cfg(test)]
@@ -173,7 +184,11 @@ mod tests {
             (vec![("USB mic of somebody else", "plughw:CARD=1,DEV=0")], None),
             (vec![], None),
         ] {
-            assert_eq!(same(before.0, before.1, &now(&list)), want, "{list:?}");
+            assert_eq!(same(before.0, before.1, &[], &now(&list)), want, "{list:?}");
         }
+        // A second one of its make was there from the start.
+        let (twin, others) = (("USB mic", "plughw:CARD=2,DEV=0"), ["plughw:CARD=2,DEV=0".to_owned()]);
+        assert_eq!(same(before.0, before.1, &others, &now(&[twin])), None);
+        assert_eq!(same(before.0, before.1, &others, &now(&[twin, ("USB mic", "plughw:CARD=3,DEV=0")])), Some(1));
     }
 }

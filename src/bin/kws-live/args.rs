@@ -231,7 +231,20 @@ pub fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
     let line = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
-    format!("{}; see --help", line.trim_start_matches("error: "))
+    format!("{}; see --help", without_login(line.trim_start_matches("error: ")))
+}
+
+/// A message without what stands before the host of a URL in it: the log is no place for a password.
+fn without_login(message: &str) -> String {
+    let mut out = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find([' ', '\'']).unwrap_or(after.len());
+        let host = after[..end].rfind('@').map_or(0, |at| at + 1);
+        out = out + before + "://";
+        rest = &after[host..];
+    }
+    out + rest
 }
 
 #[cfg(test)]
@@ -252,6 +265,16 @@ mod tests {
         for broken in ["a.wav", "=a.wav", "name=", "name=,"] {
             assert!(broken.parse::<Example>().is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn errors_show_no_password() {
+        let line = ["kws-live", "--keywords", "a", "--mqtt", "mqtts://kws:s3@cret@broker.lan:99999"];
+        if let Err(error) = Args::try_parse_from(line) {
+            let told = one_line(&error);
+            assert!(!told.contains("cret") && !told.contains("kws:"), "{told}");
+        }
+        assert_eq!(without_login("a 'mqtt://u:p@h:1' or mqtts://host b@c"), "a 'mqtt://h:1' or mqtts://host b@c");
     }
 
     #[test]

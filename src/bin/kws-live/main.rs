@@ -18,12 +18,25 @@ mod tui;
 mod wyoming;
 
 use std::ffi::OsString;
+use std::panic;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use args::Command;
+use kws_live::audio::decoder_panics;
+
+/// Keeps the panic hook from telling panics of decoders, which are caught and told as errors.
+fn hush() {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !decoder_panics() {
+            hook(panic);
+        }
+    }));
+}
 
 fn main() -> ExitCode {
+    hush();
     let started = Instant::now();
     let line: Vec<OsString> = std::env::args_os().collect();
     let args = match service::config::load(&line) {

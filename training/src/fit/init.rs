@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use kws_live::model::Manifest;
 use tch::nn::VarStore;
 use tch::{Tensor, no_grad};
 
@@ -34,13 +35,21 @@ pub fn from_bundle(
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         found.extend(constants(&bytes, file)?);
     }
-    let blocks =
-        (0..=stream.dilations.len()).take_while(|i| found.contains_key(&format!("block{i}.down.weight"))).count();
+    let manifest = fs::read_to_string(folder.join("manifest.toml"))
+        .with_context(|| format!("cannot read the manifest of {}", folder.display()))?;
+    let manifest: Manifest = toml::from_str(&manifest).context("the bundle's manifest")?;
+    // After the stem's, each block keeps the frames that its convolution looks back on: two dilations.
+    let states = manifest.encoder_section()?.states.iter().skip(1);
+    let dilations: Vec<i64> = states.map(|state| state[1] as i64 / 2).collect();
+    let blocks = dilations.len();
     let bottleneck = found.get("block0.down.weight").and_then(|(dims, _)| dims.first()).copied();
-    let Some(bottleneck) = bottleneck.filter(|_| (1..=stream.dilations.len()).contains(&blocks)) else {
-        bail!("{} has {blocks} encoder blocks: give the run as many or more", folder.display())
+    let Some(bottleneck) = bottleneck.filter(|_| blocks > 0 && stream.dilations.starts_with(&dilations)) else {
+        bail!(
+            "{} has {blocks} encoder blocks of dilations {dilations:?}: those of the run must begin so",
+            folder.display()
+        )
     };
-    let sizes = StreamConfig { bottleneck, dilations: stream.dilations[..blocks].to_vec(), ..stream.clone() };
+    let sizes = StreamConfig { bottleneck, dilations, ..stream.clone() };
     let saved = StreamModel::new(model.vars.device(), &sizes, text);
     fill(folder, &found, &saved)?;
     let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(model.vars.device());

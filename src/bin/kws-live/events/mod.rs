@@ -123,19 +123,21 @@ pub struct Bus {
 
 impl Bus {
     /// Starts a thread for each receiver.
-    pub fn start(sinks: Vec<Box<dyn Sink>>, patience: Patience, count: Arc<Count>) -> io::Result<Self> {
+    ///
+    /// Besides the room for what happens there is some for so many `first` news, which come all at once.
+    pub fn start(sinks: Vec<Box<dyn Sink>>, first: usize, patience: Patience, count: Arc<Count>) -> io::Result<Self> {
         let mut bus = Self { queue: None, patience, running: Vec::new(), count: count.clone() };
         if sinks.is_empty() {
             return Ok(bus);
         }
         let mut ways = Vec::new();
         for sink in sinks {
-            let (give, notices) = bounded(SINK_QUEUE);
+            let (give, notices) = bounded(SINK_QUEUE + first);
             let name = sink.name();
             bus.running.push((name, spawn(&format!("kws-{name}"), move || sink.run(notices))?));
             ways.push((name, give));
         }
-        let (queue, notices) = bounded(QUEUE);
+        let (queue, notices) = bounded(QUEUE + first);
         let patience = bus.patience.clone();
         let share = spawn("kws-events", move || share_out(&notices, &ways, &patience, &count))?;
         bus.running.insert(0, ("events", share));
@@ -241,7 +243,7 @@ mod tests {
     fn a_stuck_receiver_loses_its_own_news_and_they_are_counted() {
         let ((stuck, go, its), (quick, started, all)) = (slow(), slow());
         started.send(()).expect("room");
-        let bus = Bus::start(vec![stuck, quick], Patience::default(), Arc::default()).expect("threads");
+        let bus = Bus::start(vec![stuck, quick], 0, Patience::default(), Arc::default()).expect("threads");
         let total = 2 * SINK_QUEUE;
         for _ in 0..total {
             bus.publish(notice());
@@ -261,8 +263,8 @@ mod tests {
     #[test]
     fn a_patient_bus_loses_nothing() {
         let (slow, go, its) = slow();
-        let bus =
-            Bus::start(vec![slow], Patience { wait: true, asked: Asked::default() }, Arc::default()).expect("threads");
+        let bus = Bus::start(vec![slow], 0, Patience { wait: true, asked: Asked::default() }, Arc::default())
+            .expect("threads");
         let total = 2 * (QUEUE + SINK_QUEUE);
         thread::scope(|scope| {
             scope.spawn(|| (0..total).for_each(|_| bus.publish(notice())));
@@ -277,7 +279,7 @@ mod tests {
     fn patience_ends_with_a_signal() {
         let (stuck, go, _its) = slow();
         let patience = Patience { wait: true, asked: Asked::default() };
-        let bus = Bus::start(vec![stuck], patience.clone(), Arc::default()).expect("threads");
+        let bus = Bus::start(vec![stuck], 0, patience.clone(), Arc::default()).expect("threads");
         let count = bus.count.clone();
         let total = 2 * (QUEUE + SINK_QUEUE);
         thread::scope(|scope| {
@@ -294,7 +296,7 @@ mod tests {
     #[test]
     fn one_that_never_ends_is_left_behind() {
         let (stuck, go, _its) = slow();
-        let bus = Bus::start(vec![stuck], Patience::default(), Arc::default()).expect("threads");
+        let bus = Bus::start(vec![stuck], 0, Patience::default(), Arc::default()).expect("threads");
         bus.publish(notice());
         let began = Instant::now();
         bus.finish(Duration::from_millis(50));

@@ -145,7 +145,7 @@ impl Plan {
         if let Some(server) = self.server {
             sinks.push(server.start(feed.source, counts.clone())?);
         }
-        let bus = Bus::start(sinks, patience.clone(), counts.bus.clone())?;
+        let bus = Bus::start(sinks, feed.keywords.len(), patience.clone(), counts.bus.clone())?;
         let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
         for (id, name) in feed.keywords {
             outputs.send(Notice::Added(id, name));

@@ -16,6 +16,7 @@ use crossterm::execute;
 use kws_live::engine::{Engine, seconds};
 
 use crate::events::Outputs;
+use crate::hush;
 use crate::output::{Record, note, print};
 use crate::quiet::Quiet;
 use app::{Action, App};
@@ -39,6 +40,8 @@ impl Screen {
             }
         }));
         let terminal = ratatui::try_init()?;
+        // Not for a panic that is caught: the picture goes on.
+        hush();
         let screen = Self(terminal);
         execute!(io::stdout(), EnableBracketedPaste)?;
         Ok(screen)

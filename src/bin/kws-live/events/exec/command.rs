@@ -45,8 +45,8 @@ impl Template {
         for (name, value) in NAMES.iter().zip(values) {
             command.env(format!("KWS_{}", name.to_uppercase()), value);
         }
-        // What systemd is told is this program's business.
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        // What systemd and the broker are told is this program's business.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "KWS_MQTT_PASSWORD"] {
             command.env_remove(name);
         }
         command

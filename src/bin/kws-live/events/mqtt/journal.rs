@@ -30,6 +30,8 @@ pub enum State {
 pub struct Left {
     /// Oldest first, with whether they may have been sent.
     pub events: Vec<(String, bool)>,
+    /// Where each of them stands.
+    pub places: Vec<u64>,
     /// Lines that are no events: the last one may be cut off.
     pub broken: usize,
 }
@@ -148,14 +150,22 @@ fn length(text: &str) -> u64 {
 
 fn read(bytes: &[u8]) -> Left {
     let mut left = Left::default();
-    for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+    let mut next = 0;
+    for line in bytes.split(|b| *b == b'\n') {
+        let place = next;
+        next += line.len() as u64 + 1;
+        if line.is_empty() {
+            continue;
+        }
         let text = line.get(2..).and_then(|text| std::str::from_utf8(text).ok());
         let event =
             text.filter(|t| serde_json::from_str::<serde_json::Map<_, _>>(t).is_ok_and(|m| m.contains_key("id")));
         match (line.get(..2), event) {
             (Some(b"d "), _) => {}
-            (Some(b"n "), Some(text)) => left.events.push((text.to_owned(), false)),
-            (Some(b"s "), Some(text)) => left.events.push((text.to_owned(), true)),
+            (Some(state @ (b"n " | b"s ")), Some(text)) => {
+                left.events.push((text.to_owned(), state == b"s "));
+                left.places.push(place);
+            }
             _ => left.broken += 1,
         }
     }
@@ -187,13 +197,13 @@ mod tests {
         drop(file);
         let (mut journal, left) = Journal::open(&dir).expect("a journal");
         let events = vec![(event(1), true), (event(2), false), (event(3), false)];
-        assert_eq!(left, Left { events, broken: 1 });
+        assert_eq!((&left.events, &left.places[..], left.broken), (&events, &places[1..], 1));
         let places = journal.rewrite(left.events.iter().skip(1).map(|(t, s)| (t.as_str(), *s))).expect("room");
         journal.add(&event(10)).expect("room");
         journal.mark(places[0], &event(2), State::Done).expect("it is there");
         drop(journal);
         let (_, left) = Journal::open(&dir).expect("a journal");
-        assert_eq!(left, Left { events: vec![(event(3), false), (event(10), false)], broken: 0 });
+        assert_eq!((left.events, left.broken), (vec![(event(3), false), (event(10), false)], 0));
     }
 
     #[test]
@@ -209,7 +219,7 @@ mod tests {
     #[test]
     fn any_bytes_can_be_read() {
         let left = read(b"n {\"id\":1}\nx {\"id\":1}\nn [1]\nn {}\n\n\xff\xff\xff\nn\ns \nd \n");
-        assert_eq!(left, Left { events: vec![("{\"id\":1}".to_owned(), false)], broken: 6 });
+        assert_eq!(left, Left { events: vec![("{\"id\":1}".to_owned(), false)], places: vec![0], broken: 6 });
     }
 
     #[test]

@@ -309,6 +309,7 @@ impl Publisher {
             }
             while self.wait(until + GOODBYE) {}
         }
+        self.spool.keep();
         let kept = self.spool.kept();
         let lost = self.spool.len() - kept;
         if kept > 0 {
@@ -332,7 +333,7 @@ impl Sink for Publisher {
         self.connect();
         loop {
             // As long as a broker takes events, those that find no room wait in the queue: a file can wait there too.
-            let takes = self.link.is_none() || !self.spool.is_full();
+            let takes = !self.link.as_ref().is_some_and(Link::is_up) || !self.spool.is_full();
             let notices = if takes { &notices } else { &silence };
             let news = self.link.as_ref().map_or(nothing.clone(), |link| link.news.clone());
             let (retry, leave) = (self.retry.clone(), self.leave.clone());

@@ -61,7 +61,9 @@ impl Spool {
     pub fn new(limit: Limit, journal: Option<(Journal, Left)>) -> (Self, u64) {
         let (journal, left) = journal.map_or((None, Left::default()), |(journal, left)| (Some(journal), left));
         let mut spool = Self { entries: VecDeque::new(), flying: 0, bytes: 0, limit, next: 0, journal, failed: None };
-        let dropped = left.events.into_iter().map(|(text, sent)| spool.put(text, sent, None)).sum();
+        // Where they stand is known also if the disk has no room for another file.
+        let events = left.events.into_iter().zip(left.places);
+        let dropped = events.map(|((text, sent), place)| spool.put(text, sent, Some(place))).sum();
         // Also rid of what is done, and of a line that was cut off.
         spool.rewrite();
         (spool, dropped)
@@ -80,6 +82,13 @@ impl Spool {
     /// How many of them outlive the program.
     pub fn kept(&self) -> usize {
         self.entries.iter().filter(|e| e.place.is_some()).count()
+    }
+
+    /// Tries the disk once more, if it took nothing.
+    pub fn keep(&mut self) {
+        if self.failed.is_some() {
+            self.rewrite();
+        }
     }
 
     /// One more at the end, an object; says how many of the oldest had to go.
