@@ -1,7 +1,7 @@
 //! Hours of sound through the program: its memory does not grow, every word is heard at its time, and its counters agree.
 //!
 //! Half an hour of it by default; a day of it takes some minutes:
-//! `KWS_SOAK_HOURS=24 cargo test --release --test soak -- --nocapture`
+//! `KWS_SOAK_HOURS=24 cargo test --test soak -- --nocapture`
 #![cfg(target_os = "linux")]
 
 mod common;
