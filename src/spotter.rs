@@ -2,12 +2,14 @@
 
 mod core;
 mod gate;
+mod peaks;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::core::{Core, StreamCore, WindowedCore};
 use self::gate::{Gate, Turn};
+use self::peaks::{Clock, RECENT, Slot, emit, explained, remember};
 use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LEVELS, LogMel};
 use crate::model::{BackendChoice, Bundle, Encoder, ModelError};
@@ -114,53 +116,6 @@ impl Default for SpotterConfig {
     }
 }
 
-struct Slot {
-    id: KeywordId,
-    name: Arc<str>,
-    keyword: Keyword,
-    threshold: Option<f32>,
-    trigger: Trigger,
-    /// The same at the threshold of near misses.
-    near: Trigger,
-    score: f32,
-    best: Option<Best>,
-}
-
-impl Slot {
-    fn detection(&self, peak: Peak, clock: Clock) -> Detection {
-        Detection {
-            keyword: self.id,
-            name: self.name.clone(),
-            score: peak.score,
-            start: clock.samples(peak.start),
-            end: clock.samples(peak.end),
-            emitted: clock.position,
-        }
-    }
-
-    /// Takes a frame's score for near misses: a peak over `least` that stays under the keyword's own `threshold`.
-    fn near_miss(&mut self, frame: u64, now: Peak, least: f32, threshold: f32) -> Option<Peak> {
-        self.near.step(frame, now, least.min(threshold)).filter(|peak| peak.score < threshold)
-    }
-}
-
-/// From scored frames to samples since stream start.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    /// Sample of the stream at which the first frame after the warm-up begins.
-    origin: u64,
-    frame: u64,
-    warm: u64,
-    position: u64,
-}
-
-impl Clock {
-    /// What lies before the origin is moved to it.
-    fn samples(self, frame: u64) -> u64 {
-        self.origin + frame.saturating_sub(self.warm) * self.frame
-    }
-}
-
 /// Length of the warm-up, samples, before it is rounded up to scored frames.
 const WARM_UP: u64 = 8_000;
 
@@ -173,50 +128,6 @@ fn quiet_room(length: usize) -> Vec<f32> {
     };
     (0..length).map(|_| next()).collect()
 }
-
-/// Whether `other` lies where `peak` does, and higher.
-fn better(other: &Peak, peak: &Peak) -> bool {
-    other.score > peak.score && other.overlaps(peak)
-}
-
-/// Whether another keyword, or one of the last detections, explains better what a keyword's peak lies on.
-fn explained(slots: &[Slot], recent: &VecDeque<Peak>, keyword: usize, peak: &Peak) -> bool {
-    let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
-    others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p, peak))) || recent.iter().any(|p| better(p, peak))
-}
-
-/// Hands out a frame's completed peaks, less those that another keyword explains better.
-fn emit(
-    slots: &[Slot],
-    hits: &mut Vec<(usize, Peak)>,
-    recent: &mut VecDeque<Peak>,
-    clock: Clock,
-    on_hit: &mut impl FnMut(&Detection),
-) {
-    for &(keyword, peak) in hits.iter() {
-        let together = hits.iter().any(|(k, p)| *k != keyword && better(p, &peak));
-        if together || explained(slots, recent, keyword, &peak) {
-            continue;
-        }
-        if recent.len() == RECENT {
-            recent.pop_front();
-        }
-        recent.push_back(peak);
-        on_hit(&slots[keyword].detection(peak, clock));
-    }
-    hits.clear();
-}
-
-/// The oldest goes where nobody takes them.
-fn keep_near(near: &mut VecDeque<Detection>, miss: Detection) {
-    if near.len() == RECENT {
-        near.pop_front();
-    }
-    near.push_back(miss);
-}
-
-/// Detections remembered to judge overlaps, and near misses that wait to be taken.
-const RECENT: usize = 32;
 
 /// Listens for keywords in a stream of 16 kHz mono samples.
 ///
@@ -531,7 +442,7 @@ impl Spotter {
             self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
             let threshold = slot.threshold.unwrap_or(threshold);
             if let Some(peak) = slot.near.close(frame).filter(|peak| peak.score < threshold) {
-                keep_near(&mut self.near, slot.detection(peak, clock));
+                remember(&mut self.near, slot.detection(peak, clock));
             }
         }
         emit(&self.slots, &mut self.hits, &mut self.recent, clock, on_hit);
@@ -581,7 +492,7 @@ impl Spotter {
             let miss = least.filter(|_| hit.is_none());
             let miss = miss.and_then(|least| slot.near_miss(frame, score.peak, least, threshold));
             if let Some(peak) = miss.filter(|peak| !explained(slots, recent, keyword, peak)) {
-                keep_near(near, slots[keyword].detection(peak, clock));
+                remember(near, slots[keyword].detection(peak, clock));
             }
             // Judged frame by frame, so that chunks change nothing.
             if keyword + 1 == slots.len() && !hits.is_empty() {

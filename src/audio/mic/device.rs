@@ -78,11 +78,7 @@ fn all() -> Result<Vec<Device>, AudioError> {
 }
 
 /// The device of that name or identifier: exactly, or the only one whose name contains it, in any case.
-fn find(wanted: Option<&str>) -> Result<Device, AudioError> {
-    let Some(wanted) = wanted else {
-        return cpal::default_host().default_input_device().ok_or_else(|| AudioError::Device(NO_MICROPHONE.into()));
-    };
-    let devices = all()?;
+fn find(wanted: &str, devices: &[Device]) -> Result<Device, AudioError> {
     if let Some(exact) = devices.iter().find(|d| id(d) == wanted || name(d) == wanted) {
         return Ok(exact.clone());
     }
@@ -125,12 +121,15 @@ pub(super) enum Chosen {
 impl Chosen {
     /// Looks for what is wanted for the first time.
     pub fn first(wanted: Option<&str>) -> Result<(Self, Device), AudioError> {
-        let device = find(wanted)?;
-        if wanted.is_none() {
+        let Some(wanted) = wanted else {
+            let device = cpal::default_host().default_input_device();
+            let device = device.ok_or_else(|| AudioError::Device(NO_MICROPHONE.into()))?;
             return Ok((Self::Default(device.clone()), device));
-        }
+        };
+        let devices = all()?;
+        let device = find(wanted, &devices)?;
         let (name, id) = (name(&device), id(&device));
-        let others = named(&all()?).into_iter().filter(|(n, i)| *n == name && *i != id).map(|(_, i)| i);
+        let others = named(&devices).into_iter().filter(|(n, i)| *n == name && *i != id).map(|(_, i)| i);
         Ok((Self::Named { others: others.collect(), name, id }, device))
     }
 
@@ -154,9 +153,9 @@ fn named(devices: &[Device]) -> Vec<(String, String)> {
     devices.iter().map(|d| (name(d), id(d))).collect()
 }
 
-/// Which of these pairs of name and identifier is the device of before, and none of the `others`. Cards are numbered as they are plugged in: the number
-/// may have changed, and the old one may be another card's now, so that only the name decides; of several ways to one card
-/// (ALSA's `hw`, `plughw`, `front`...) it is the same way.
+/// Which of these pairs of name and identifier is the device of before, and none of the `others`. Cards are numbered as they
+/// are plugged in: the number may have changed, and the old one may be another card's now, so that only the name decides; of
+/// several ways to one card (ALSA's `hw`, `plughw`, `front`...) it is the same way.
 fn same(name: &str, id: &str, others: &[String], devices: &[(String, String)]) -> Option<usize> {
     let way = |id: &str| id.split(':').next().unwrap_or_default().to_owned();
     let exact = devices.iter().position(|(n, i)| n == name && i == id);

@@ -80,6 +80,17 @@ impl System {
         (Self { attempts, opened }, source, outcome)
     }
 
+    /// The other end of the stream that is opened next; until then there is nothing to read.
+    fn reopened(&self, source: &mut MicSource) -> Far {
+        let mut out = [0.0; 512];
+        loop {
+            assert_eq!(source.read(&mut out).expect("it goes on"), Chunk::Idle);
+            if let Ok(far) = self.opened.try_recv() {
+                return far;
+            }
+        }
+    }
+
     fn far(&self) -> Far {
         self.opened.recv_timeout(PATIENCE).expect("it was opened")
     }
@@ -114,13 +125,7 @@ fn a_microphone_that_fails_is_opened_again_with_its_new_rate_and_the_missing_tim
     assert_eq!(source.loss(), Some(Loss { device: "a mic".into(), reason: "unplugged".into() }));
     assert_eq!((meter.up(), meter.losses(), source.levels().expect("levels").peak()), (false, 1, 0.0));
     // It is opened, but not back before there is sound.
-    let mut out = [0.0; 512];
-    let mut far = loop {
-        assert_eq!(source.read(&mut out).expect("it goes on"), Chunk::Idle);
-        if let Ok(far) = system.opened.try_recv() {
-            break far;
-        }
-    };
+    let mut far = system.reopened(&mut source);
     assert!(!meter.up());
     far.writer.push(&[0.25; 441]);
     let Chunk::Back(missing) = next(&mut source) else { panic!("it is back") };
@@ -161,13 +166,7 @@ fn neither_a_stream_that_cannot_be_closed_nor_an_attempt_that_hangs_holds_anythi
     assert_eq!(next(&mut source), Chunk::Away);
     let meter = source.device().expect("a device");
     assert_eq!(meter.unclosed(), 1);
-    let mut out = [0.0; 512];
-    let mut far = loop {
-        assert_eq!(source.read(&mut out).expect("it goes on"), Chunk::Idle);
-        if let Ok(far) = system.opened.try_recv() {
-            break far;
-        }
-    };
+    let mut far = system.reopened(&mut source);
     far.writer.push(&[0.5; 160]);
     assert!(matches!(next(&mut source), Chunk::Back(_)));
     assert!(meter.unclosed() >= 2, "both are counted: {}", meter.unclosed());
@@ -199,12 +198,7 @@ fn a_server_that_holds_on_to_every_attempt_is_not_given_more_and_more_of_them() 
     }
     assert_eq!(system.attempts.load(Ordering::SeqCst), 5);
     drop(held);
-    let mut far = loop {
-        assert_eq!(look(&mut source), Chunk::Idle);
-        if let Ok(far) = system.opened.try_recv() {
-            break far;
-        }
-    };
+    let mut far = system.reopened(&mut source);
     far.writer.push(&[0.5; 160]);
     assert!(matches!(next(&mut source), Chunk::Back(_)));
 }
@@ -217,13 +211,7 @@ fn a_microphone_that_is_not_there_yet_is_waited_for() {
     assert_eq!(next(&mut source), Chunk::Away);
     let meter = source.device().expect("a device");
     assert_eq!((source.loss().map(|l| l.device), meter.losses()), (Some("mic".into()), 0), "it was never there");
-    let mut out = [0.0; 512];
-    let mut far = loop {
-        assert_eq!(source.read(&mut out).expect("it goes on"), Chunk::Idle);
-        if let Ok(far) = system.opened.try_recv() {
-            break far;
-        }
-    };
+    let mut far = system.reopened(&mut source);
     far.writer.push(&[0.5; 160]);
     assert!(matches!(next(&mut source), Chunk::Back(_)));
     assert_eq!((source.rate(), meter.up()), (48_000, true));
