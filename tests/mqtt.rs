@@ -5,12 +5,12 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::path::Path;
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
+use common::mosquitto::{Broker, Listener, Message};
 use common::{PATIENCE, Running, installed, program, samples, skip, text, wait_until};
 use serde_json::Value;
 
@@ -98,197 +98,20 @@ impl Live {
     }
 }
 
-/// Debian puts it where only root looks for programs.
-fn mosquitto() -> String {
-    let debian = "/usr/sbin/mosquitto";
-    if Path::new(debian).exists() { debian.into() } else { "mosquitto".into() }
-}
-
-/// A mosquitto of this test alone.
-struct Broker {
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
-}
-
-impl Broker {
-    /// Not started yet, on a port that is free. `None`, with a word, if there is no mosquitto here.
-    fn absent(more: &str) -> Option<Self> {
-        if !installed(&mosquitto()) || !installed("mosquitto_sub") {
-            skip("mosquitto or mosquitto-clients is not installed");
-            return None;
-        }
-        let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let path = folder.path().display();
-        let anonymous = if more.contains("password_file") { "" } else { "allow_anonymous true\n" };
-        // Kept after every change, so that a subscriber's session outlives a broker that is killed.
-        let config = format!(
-            "listener {port} 127.0.0.1\n{anonymous}user root\npersistence true\npersistence_location {path}/\n\
-             autosave_on_changes true\nautosave_interval 1\n{more}\n"
-        );
-        fs::write(folder.path().join("mosquitto.conf"), config.replace("FOLDER", &path.to_string())).expect("room");
-        Some(Self { folder, port, child: None })
-    }
-
-    fn start(more: &str) -> Option<Self> {
-        let mut broker = Self::absent(more)?;
-        broker.run();
-        Some(broker)
-    }
-
-    /// Starts it, again or for the first time, and waits until it answers.
-    fn run(&mut self) {
-        let log = fs::File::create(self.path("log")).expect("room");
-        let config = self.path("mosquitto.conf");
-        let command = Command::new(mosquitto()).arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn();
-        self.child = Some(command.expect("mosquitto starts"));
-        let answers = wait_until(|| TcpStream::connect(("127.0.0.1", self.port)).is_ok());
-        assert!(answers, "{}", fs::read_to_string(self.path("log")).unwrap_or_default());
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().is_ok_and(|s| s.success()));
-    }
-
-    /// As a crash would.
-    fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
-    }
-
-    /// What mosquitto's programs need to reach it.
-    fn client(&self, name: &str, more: &[&str]) -> Command {
-        // A line at a time also into a pipe.
-        let mut command = Command::new("stdbuf");
-        command.args(["-oL", name, "-V", "5", "-h", "127.0.0.1", "-p", &self.port.to_string()]).args(more);
-        command
-    }
-
-    fn say(&self, args: &[&str]) {
-        let status = self.client("mosquitto_pub", args).status();
-        assert!(status.is_ok_and(|s| s.success()), "{args:?}");
-    }
-
-    /// What is retained below a topic now: topics and texts, in the order of the topics.
-    fn retained(&self, filter: &str) -> Vec<(String, String)> {
-        // The one that comes last.
-        self.say(&["-r", "-q", "1", "-t", "last/of/all", "-m", "x"]);
-        let mut listener = Listener::start(self, &["-t", filter, "-t", "last/of/all"]);
-        listener.until(|m| m.topic == "last/of/all");
-        let seen = std::mem::take(&mut listener.seen);
-        let mut all: Vec<_> = seen.into_iter().map(|m| (m.topic, m.text)).filter(|m| m.0 != "last/of/all").collect();
-        all.sort();
-        all
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Message {
-    topic: String,
-    text: String,
-}
-
-impl Message {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no object: {self:?}"))
-    }
-}
-
-/// A mosquitto_sub, which connects again by itself.
-struct Listener {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<Message>,
-}
-
-impl Listener {
-    /// Subscribed already when this returns.
-    fn start(broker: &Broker, args: &[&str]) -> Self {
-        let mut command = broker.client("mosquitto_sub", &["-d", "-q", "1", "-F", "> %t %p"]);
-        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        let pipe = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (give, lines) = channel();
-        std::thread::spawn(move || pipe.lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
-        let mut listener = Self { child, lines, seen: Vec::new() };
-        while !listener.line().starts_with("Subscribed") {}
-        listener
-    }
-
-    /// One whose session the broker keeps: it misses nothing.
-    fn lasting(broker: &Broker, filter: &str) -> Self {
-        let listener = Self::start(broker, &["-i", "lasting-listener", "-c", "-x", "3600", "-t", filter]);
-        let kept = || fs::read(broker.path("mosquitto.db")).unwrap_or_default();
-        let part = b"lasting-listener";
-        assert!(wait_until(|| kept().windows(part.len()).any(|w| w == part)), "the session is on the disk");
-        listener
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nothing more comes; so far: {:?}", self.seen))
-    }
-
-    /// The next message of this kind.
-    fn until(&mut self, wanted: impl Fn(&Message) -> bool) -> Message {
-        loop {
-            let line = self.line();
-            let Some(rest) = line.strip_prefix("> ") else { continue };
-            let mut parts = rest.splitn(2, ' ').map(str::to_owned);
-            let mut part = || parts.next().unwrap_or_default();
-            let message = Message { topic: part(), text: part() };
-            self.seen.push(message.clone());
-            if wanted(&message) {
-                return message;
-            }
-        }
-    }
-
-    /// The next message on a topic.
-    fn on(&mut self, topic: &str) -> Message {
-        self.until(|m| m.topic == topic)
-    }
-
-    /// Events on the topic of all, as many as so many different ones are.
-    fn events(&mut self, different: usize) -> Vec<Value> {
-        let ids = |seen: &[Message]| {
-            seen.iter().filter(|m| m.topic == all()).map(|m| m.json()["id"].to_string()).collect::<BTreeSet<_>>()
-        };
-        while ids(&self.seen).len() < different {
-            self.until(|m| m.topic == all());
-        }
-        self.seen.iter().filter(|m| m.topic == all()).map(Message::json).collect()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The topic of all events.
 fn all() -> String {
     format!("{BASE}/detection")
+}
+
+/// Events on the topic of all, as many as so many different ones are.
+fn events_of(listener: &mut Listener, different: usize) -> Vec<Value> {
+    let ids = |seen: &[Message]| {
+        seen.iter().filter(|m| m.topic == all()).map(|m| m.json()["id"].to_string()).collect::<BTreeSet<_>>()
+    };
+    while ids(&listener.seen).len() < different {
+        listener.until(|m| m.topic == all());
+    }
+    listener.seen.iter().filter(|m| m.topic == all()).map(Message::json).collect()
 }
 
 fn config(keyword: &str) -> String {
@@ -335,7 +158,7 @@ fn detections_arrive_and_home_assistant_learns_the_keywords() {
     let (status, results, notes) = live.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");
     listener.until(|m| m.topic.ends_with("/availability") && m.text == "offline");
-    let events = listener.events(results.len());
+    let events = events_of(&mut listener, results.len());
     assert_eq!(events.len(), results.len(), "each once");
     assert_complete(&events, &results);
     // Each is also on the topic of its keyword.
@@ -531,7 +354,7 @@ fn a_broker_that_is_killed_and_comes_back_gets_every_event_in_order() {
     live.hear();
     let (status, results, notes) = live.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");
-    let events = listener.events(results.len());
+    let events = events_of(&mut listener, results.len());
     assert_complete(&events, &results);
     let marked: BTreeSet<String> =
         events.iter().filter(|e| e["duplicate"] == true).map(|e| e["id"].to_string()).collect();
@@ -586,7 +409,7 @@ fn a_spool_on_the_disk_outlives_a_program_that_was_killed() {
     let mut live = Live::start(&args);
     let note = live.running.seen.iter().find(|n| n.contains("publishing to")).expect("it says where");
     assert!(note.contains(&format!("with {never_sent} events of an earlier run")), "{note}");
-    let events = listener.events(never_sent);
+    let events = events_of(&mut listener, never_sent);
     assert_complete(&events, &results);
     assert!(events.iter().all(|e| e["duplicate"] == false), "none was sent before: {events:?}");
     // The broker takes them while it is stopped, as far as the network goes, and the program dies without knowing.
@@ -605,7 +428,7 @@ fn a_spool_on_the_disk_outlives_a_program_that_was_killed() {
     });
     let (status, _, notes) = live.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");
-    let events = listener.events(results.len());
+    let events = events_of(&mut listener, results.len());
     assert_complete(&events, &results);
     let twice: Vec<Value> = events.iter().filter(|e| e["duplicate"] == true).cloned().collect();
     assert_eq!(twice.iter().map(same).collect::<Vec<_>>(), results[never_sent..].iter().map(same).collect::<Vec<_>>());

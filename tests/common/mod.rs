@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 
 #[cfg(target_os = "linux")]
+pub mod mosquitto;
 pub mod pulse;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -72,8 +73,14 @@ pub fn samples() -> Vec<i16> {
     samples.iter().map(|s| (s * 32_768.0) as i16).collect()
 }
 
+/// Sends a signal to a process.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.is_ok_and(|s| s.success()));
+}
+
 /// Lines of a pipe, on a thread of their own.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (give, lines) = channel();
     std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
     lines
@@ -168,8 +175,7 @@ impl Running {
 
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
+        signal(&self.child, name);
     }
 
     /// Ends it with a signal; its status.

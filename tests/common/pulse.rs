@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{installed, recording, wait_until};
+use super::{installed, recording, signal, wait_until};
 
 /// The server; ended with the test.
 pub struct Server {
@@ -42,8 +42,7 @@ impl Server {
 
     /// Stops it or lets it go on: it is there and does not answer.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
+        signal(&self.child, name);
     }
 
     /// Starts it again at the same place, with a source of that rate.
