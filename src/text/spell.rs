@@ -48,6 +48,9 @@ const LETTERS: [&str; 26] = [
     "t.", "u.", "v.", "w.", "x.", "y.", "z.",
 ];
 
+/// Readings of a text up to which each further number with two readings doubles them.
+const MOST: usize = 4;
+
 /// One word to be looked up, and how it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
@@ -72,17 +75,21 @@ pub fn letter_name(letter: char) -> Option<&'static str> {
 pub fn readings(text: &str) -> Vec<Vec<Token>> {
     let mut out = vec![Vec::new()];
     for typed in text.split_whitespace() {
-        let words = word(typed);
-        // A handful of readings is enough for "2010 2011 2012".
-        if words.len() > 1 && out.len() <= 4 {
-            out = words.iter().flat_map(|w| out.iter().map(move |o| [o.clone(), w.clone()].concat())).collect();
-        } else if let Some(first) = words.first() {
-            for reading in &mut out {
-                reading.extend(first.iter().cloned());
-            }
-        }
+        append(&mut out, &word(typed));
     }
     out
+}
+
+/// Goes on with each of `ways`, as long as there are few readings, then with the first: a handful is enough for
+/// "2010 2011 2012".
+fn append(readings: &mut Vec<Vec<Token>>, ways: &[Vec<Token>]) {
+    if ways.len() > 1 && readings.len() <= MOST {
+        *readings = ways.iter().flat_map(|w| readings.iter().map(move |r| [r.clone(), w.clone()].concat())).collect();
+    } else if let Some(first) = ways.first() {
+        for reading in readings {
+            reading.extend(first.iter().cloned());
+        }
+    }
 }
 
 /// Readings of what stands between two spaces.
@@ -99,13 +106,9 @@ fn word(typed: &str) -> Vec<Vec<Token>> {
         let ascii = deunicode(piece);
         for part in split_digits(&ascii) {
             if part.starts_with(|c: char| c.is_ascii_digit()) {
-                let numbers = number(&part);
-                out = numbers.iter().flat_map(|n| out.iter().map(move |o| [o.clone(), n.clone()].concat())).collect();
+                append(&mut out, &number(&part));
             } else {
-                let tokens = letters(&part);
-                for reading in &mut out {
-                    reading.extend(tokens.iter().cloned());
-                }
+                append(&mut out, &[letters(&part)]);
             }
         }
     }
@@ -226,6 +229,9 @@ mod tests {
         assert_eq!(said("1984")[1], "nineteen eighty four");
         assert_eq!(said("mp3"), ["mp three"]);
         assert_eq!(said("99999999999999999999").len(), 1);
+        // Two readings each: not two to the power of sixty, between spaces or not.
+        assert_eq!(said(&"1984a".repeat(60)).len(), 8);
+        assert_eq!(said(&"1984 ".repeat(60)).len(), 8);
     }
 
     #[test]
