@@ -493,6 +493,64 @@ mod http {
     }
 
     #[test]
+    fn a_web_socket_brings_the_same_events() {
+        use tungstenite::client::IntoClientRequest;
+        use tungstenite::handshake::HandshakeError;
+        use tungstenite::{Error, Message};
+
+        let mut live = Live::start(&["--keywords", "hello,stop", "--listen", "127.0.0.1:0"]);
+        let address = live.address();
+        live.note("stop:");
+        let open = |origin: Option<&str>| {
+            let mut request = format!("ws://{address}/events").into_client_request().expect("an address");
+            if let Some(origin) = origin {
+                request.headers_mut().insert("Origin", origin.parse().expect("a header"));
+            }
+            let stream = TcpStream::connect(&address).expect("it listens");
+            stream.set_read_timeout(Some(super::common::PATIENCE)).expect("a number");
+            tungstenite::client(request, stream).map(|(socket, _)| socket).map_err(|error| match error {
+                HandshakeError::Failure(Error::Http(refused)) => refused.status().as_u16(),
+                other => panic!("{other}"),
+            })
+        };
+        assert_eq!(open(Some("http://evil.example")).err(), Some(403), "a page of another site");
+        let mut leaves = open(Some("http://localhost")).expect("a page of this machine");
+        let mut stays = open(None).expect("a program");
+
+        live.hear(&samples());
+        let first = live.result();
+        for socket in [&mut leaves, &mut stays] {
+            let Message::Text(text) = socket.read().expect("an event") else { panic!("no text") };
+            assert_eq!(serde_json::from_str::<Value>(&text).expect("an object"), first, "the same as on stdout");
+        }
+        // What clients say is taken as the protocol wants it, and else of no interest.
+        stays.send(Message::text("who are you?")).expect("it is read");
+        stays.send(Message::Ping(b"there?".as_slice().into())).expect("it is read");
+        let mut heard = Vec::new();
+        while !heard.contains(&Message::Pong(b"there?".as_slice().into())) {
+            heard.push(stays.read().expect("an answer"));
+        }
+        leaves.close(None).expect("it is read");
+        while leaves.read().is_ok() {}
+        // A message over the limit ends that connection, and only that.
+        let mut rude = open(None).expect("a program");
+        rude.send(Message::text("x".repeat(1 << 16))).expect("the system takes it");
+        while rude.read().is_ok() {}
+        assert!(get(&address, "/health").starts_with("HTTP/1.1 200"));
+
+        // It ends with the program, in order.
+        let (status, _, notes) = live.end();
+        assert_eq!(status.code(), Some(0), "{notes:?}");
+        let end = loop {
+            match stays.read() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(end, Error::ConnectionClosed), "{end}");
+    }
+
+    #[test]
     fn clients_that_hold_on_take_no_more_than_their_places() {
         let mut live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0"]);
         let address = live.address();

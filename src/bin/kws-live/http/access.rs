@@ -6,6 +6,8 @@ use super::request::{Refused, Request};
 
 const NO_TOKEN: Refused =
     Refused { status: "401 Unauthorized", why: "send the header Authorization: Bearer TOKEN (see --listen-token)\n" };
+const WRONG_PAGE: Refused =
+    Refused { status: "403 Forbidden", why: "without a token pages of other sites are not answered\n" };
 const WRONG_HOST: Refused =
     Refused { status: "403 Forbidden", why: "without a token only localhost and loopback addresses are answered\n" };
 
@@ -29,10 +31,10 @@ impl Access {
                 if good { Ok(()) } else { Err(NO_TOKEN) }
             }
             // A page in a browser on this machine can be made to ask here under a name of its own: DNS rebinding.
-            None => match request.host.as_deref() {
-                Some(host) if !local(host) => Err(WRONG_HOST),
-                _ => Ok(()),
-            },
+            None if request.host.as_deref().is_some_and(|host| !local(host)) => Err(WRONG_HOST),
+            // Nor do browsers keep a page of another site from opening a WebSocket here; they only say whose it is.
+            None if request.origin.as_deref().is_some_and(|page| !local_page(page)) => Err(WRONG_PAGE),
+            None => Ok(()),
         }
     }
 }
@@ -51,13 +53,34 @@ fn local(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+/// A page whose site is [`local`].
+fn local_page(origin: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, host)| local(host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn request(host: Option<&str>, authorization: Option<&str>) -> Request {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Request { path: "/".into(), host: own(host), authorization: own(authorization) }
+        Request { path: "/".into(), host: own(host), authorization: own(authorization), origin: None, socket: None }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_not_answered() {
+        let access = Access::new(None);
+        for (origin, good) in [
+            ("http://localhost:8080", true),
+            ("http://127.0.0.1", true),
+            ("https://evil.example", false),
+            ("http://localhost.evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let request = Request { origin: Some(origin.into()), ..request(Some("localhost"), None) };
+            assert_eq!(access.check(&request).is_ok(), good, "{origin}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod access;
 mod metrics;
 mod request;
 mod sink;
+mod socket;
 mod stream;
 
 use std::io::{self, Write};
@@ -116,13 +117,14 @@ fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
     if let Err(Refused { status, why }) = access.check(&request) {
         return answer(stream, status, TEXT, why);
     }
-    match request.path.as_str() {
-        "/health" => {
+    match (request.path.as_str(), &request.socket) {
+        ("/health", _) => {
             let (good, body) = metrics::health(state);
             answer(stream, if good { "200 OK" } else { "503 Service Unavailable" }, "application/json", &body)
         }
-        "/metrics" => answer(stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
-        "/events" => stream::serve(stream, state),
+        ("/metrics", _) => answer(stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
+        ("/events", None) => stream::serve(stream, state),
+        ("/events", Some(key)) => socket::serve(stream, key, state),
         _ => answer(stream, "404 Not Found", TEXT, "there is /health, /metrics and /events\n"),
     }
 }

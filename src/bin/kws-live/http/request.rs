@@ -20,6 +20,10 @@ pub struct Request {
     pub host: Option<String>,
     /// `Authorization`.
     pub authorization: Option<String>,
+    /// `Origin`: the page that asks, if a browser does.
+    pub origin: Option<String>,
+    /// `Sec-WebSocket-Key`, if a WebSocket is asked for.
+    pub socket: Option<String>,
 }
 
 /// Why a request is not answered as it wishes.
@@ -88,6 +92,10 @@ impl Request {
             path: path.split(['?', '#']).next().unwrap_or_default().to_owned(),
             host: header("host"),
             authorization: header("authorization"),
+            origin: header("origin"),
+            socket: header("upgrade")
+                .filter(|to| to.eq_ignore_ascii_case("websocket"))
+                .and_then(|_| header("sec-websocket-key").filter(|key| !key.is_empty())),
         }))
     }
 }
@@ -115,6 +123,20 @@ mod tests {
         {
             let refused = Request::parse(head.as_bytes()).expect("an answer").expect_err("broken on purpose");
             assert!(refused.status.starts_with(status), "{head}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_asked_for_with_a_key() {
+        for (headers, key) in [
+            ("Upgrade: WebSocket\r\nSec-WebSocket-Key: abc==\r\n", Some("abc==")),
+            ("Upgrade: h2c\r\nSec-WebSocket-Key: abc==\r\n", None),
+            ("Upgrade: websocket\r\n", None),
+            ("Sec-WebSocket-Key: abc==\r\n", None),
+        ] {
+            let head = format!("GET /events HTTP/1.1\r\n{headers}\r\n");
+            let request = Request::parse(head.as_bytes()).expect("it is whole").expect("it is good");
+            assert_eq!(request.socket.as_deref(), key, "{headers}");
         }
     }
 

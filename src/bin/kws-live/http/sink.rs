@@ -27,9 +27,19 @@ pub struct State {
     streams: AtomicUsize,
 }
 
-/// One client's events, as text that can be sent as it is. The channel closes with the stream.
+/// What all clients are told.
+pub struct Event {
+    /// Counted from 1.
+    pub number: u64,
+    /// `detection` or `device`.
+    pub kind: &'static str,
+    /// The object of it, as on stdout, in one line with its end.
+    pub line: String,
+}
+
+/// One client's events. The channel closes with the stream.
 pub struct Client<'a> {
-    pub events: Receiver<Arc<str>>,
+    pub events: Receiver<Arc<Event>>,
     state: &'a State,
 }
 
@@ -46,7 +56,7 @@ struct Shared {
     keywords: BTreeMap<KeywordId, Arc<str>>,
     /// By the names that are or were listened for.
     detections: BTreeMap<String, u64>,
-    clients: Vec<Sender<Arc<str>>>,
+    clients: Vec<Sender<Arc<Event>>>,
     /// Events that clients were too slow for.
     missed: u64,
     /// Number of the last event.
@@ -56,12 +66,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// Sends an event to all clients; the line ends with a line end, and an empty line ends the event.
-    fn tell(&mut self, kind: &str, line: &str) {
+    /// Sends an event to all clients.
+    fn tell(&mut self, kind: &'static str, line: String) {
         self.number += 1;
-        let text: Arc<str> = format!("id: {}\nevent: {kind}\ndata: {line}\n", self.number).into();
+        let event = Arc::new(Event { number: self.number, kind, line });
         let mut missed = 0;
-        self.clients.retain(|client| match client.try_send(text.clone()) {
+        self.clients.retain(|client| match client.try_send(event.clone()) {
             Ok(()) => true,
             Err(error) => {
                 missed += u64::from(error.is_full());
@@ -142,13 +152,13 @@ impl State {
             }
             Notice::Detection { record, .. } => {
                 *shared.detections.entry(record.keyword.clone()).or_insert(0) += 1;
-                shared.tell("detection", &record.json());
+                shared.tell("detection", record.json());
             }
             Notice::Device(record) => {
                 if let Some(source) = &record.source {
                     shared.source.clone_from(source);
                 }
-                shared.tell("device", &record.json());
+                shared.tell("device", record.json());
             }
         }
     }
@@ -219,8 +229,9 @@ mod tests {
         assert_eq!(state.detections()["word"], CLIENT_QUEUE as u64 + 3);
         assert_eq!((state.detections()["other"], state.keywords().len()), (0, 1));
         let first = stuck.events.recv().expect("an event");
-        assert!(first.starts_with("id: 1\nevent: detection\ndata: {\"type\":\"detection\",\"keyword\":\"word\""));
-        assert!(first.ends_with("}\n\n"), "{first}");
+        assert_eq!((first.number, first.kind), (1, "detection"));
+        assert!(first.line.starts_with("{\"type\":\"detection\",\"keyword\":\"word\""), "{}", first.line);
+        assert!(first.line.ends_with("}\n"), "{}", first.line);
     }
 
     #[test]
