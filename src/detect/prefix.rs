@@ -55,11 +55,11 @@ impl PrefixRing {
                 (self.slot(first + whole), self.slot(first + (whole + 1).min(length)), x - whole as f64)
             };
             let ((a0, a1, at), (b0, b1, bt)) = (place(low), place(high));
-            let shift = k * part_dim;
-            for (c, value) in part.iter_mut().enumerate() {
-                let c = c + shift;
-                let lo = self.sums[a0 + c] + (self.sums[a1 + c] - self.sums[a0 + c]) * at;
-                let hi = self.sums[b0 + c] + (self.sums[b1 + c] - self.sums[b0 + c]) * bt;
+            let sums = |slot: usize| &self.sums[slot + k * part_dim..][..part_dim];
+            let (low, high) = (sums(a0).iter().zip(sums(a1)), sums(b0).iter().zip(sums(b1)));
+            for (value, ((a, a_next), (b, b_next))) in part.iter_mut().zip(low.zip(high)) {
+                let lo = a + (a_next - a) * at;
+                let hi = b + (b_next - b) * bt;
                 *value = ((hi - lo) * scale) as f32;
             }
         }

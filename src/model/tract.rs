@@ -92,7 +92,8 @@ impl Graph for TractGraph {
                 .iter()
                 .map(|value| {
                     let view = value.to_plain_array_view::<f32>()?;
-                    Ok(Tensor::F32 { shape: view.shape().to_vec(), data: view.iter().copied().collect() })
+                    let data = view.as_slice().map_or_else(|| view.iter().copied().collect(), <[f32]>::to_vec);
+                    Ok(Tensor::F32 { shape: view.shape().to_vec(), data })
                 })
                 .collect()
         };
