@@ -45,6 +45,9 @@ pub struct FitConfig {
     pub steps: u64,
     /// Seed of weights and batches.
     pub seed: u64,
+    /// A `stream` bundle to learn from (`stream` only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// Convolutions in bfloat16 (`stream` only), where the device computes it.
     pub bf16: bool,
     /// Threads that cut batches; they change nothing but the speed.
@@ -86,6 +89,7 @@ impl Default for FitConfig {
             objective: Objective::default(),
             steps: 6_000,
             seed: 1,
+            teacher: None,
             bf16: true,
             loaders: 1,
             checkpoint_every: 250,
@@ -203,21 +207,27 @@ fn fit_stream(
     device: Device,
 ) -> Result<()> {
     let model = StreamModel::new(device, &config.stream, &config.text);
+    // A teacher may look further ahead.
+    let ahead = config.teacher.as_deref().map(init::delay).transpose()?.unwrap_or_default();
     let shape = Shape {
         stride: StreamConfig::STRIDE as usize,
-        delay: config.stream.delay(),
+        delay: config.stream.delay().max(ahead),
         parts: config.stream.parts as usize,
     };
-    let batcher = || {
-        let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
-        Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)
-    };
-    let mut batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
+    let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
+    let mut batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
     if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir() && !args.out.join(CHECKPOINT).exists()) {
-        init::from_bundle(bundle, &model, (&config.stream, &config.text), &batchers[0].batch(0)?)?;
+        init::from_bundle(bundle, &model, &config.stream, &batcher.batch(0)?)?;
         log::info!("weights from the bundle {}", bundle.display());
     }
-    let (utterances, themes) = batchers[0].sizes();
+    let teach = |folder: &PathBuf| {
+        let teacher = init::read_bundle(folder, device, &batcher.batch(0)?)?;
+        teacher.check_student(&config.stream)?;
+        log::info!("learns from {}, {} weights", folder.display(), weights(&teacher));
+        anyhow::Ok(teacher)
+    };
+    let teacher = config.teacher.as_ref().map(teach).transpose()?;
+    let (utterances, themes) = batcher.sizes();
     log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
     let bf16 = config.bf16 && computes_bf16(device);
     if bf16 != config.bf16 {
@@ -225,8 +235,8 @@ fn fit_stream(
             "this processor has no bfloat16: the convolutions are computed in single precision, which is slower"
         );
     }
-    let trainee = run::StreamTrainee { model, loss: &config.loss, bf16, warm: args.init.is_some() };
-    run::train(&trainee, batchers, config, args)
+    let trainee = run::StreamTrainee { model, teacher, loss: &config.loss, bf16, warm: args.init.is_some() };
+    run::train(&trainee, vec![batcher; config.loaders.max(1)], config, args)
 }
 
 fn fit_jmcl(
@@ -247,15 +257,12 @@ fn fit_jmcl(
         "--init takes the folder of a `stream` bundle; for `jmcl` give it a checkpoint"
     );
     let model = JmclModel::new(device, &config.jmcl);
-    let batcher = || {
-        let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());
-        WordBatcher::new(cache, corpora, words, augment, frontend, config.seed)
-    };
-    let batchers = (0..config.loaders.max(1)).map(|_| batcher()).collect::<Result<Vec<_>>>()?;
-    let (words, examples) = batchers[0].sizes();
+    let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());
+    let batcher = WordBatcher::new(cache, corpora, words, augment, frontend, config.seed)?;
+    let (words, examples) = batcher.sizes();
     log::info!("{} weights; {words} words said {examples} times", weights(&model));
     let trainee = run::JmclTrainee { model, objective: config.objective, weights: &config.terms };
-    run::train(&trainee, batchers, config, args)
+    run::train(&trainee, vec![batcher; config.loaders.max(1)], config, args)
 }
 
 #[cfg(test)]

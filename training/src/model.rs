@@ -2,14 +2,14 @@
 
 mod jmcl;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, VarStore};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::data::Batch;
-use crate::loss::{DwdVariant, Pairing, calibration_bce, clap, dwd};
-use crate::net::{Mode, StreamConfig, StreamNet, TextConfig, TextTower};
+use crate::loss::{DwdVariant, Pairing, calibration_bce, clap, dwd, embedding_distance, posterior_divergence};
+use crate::net::{Mode, Norm, StreamConfig, StreamNet, TextConfig, TextTower};
 
 pub use jmcl::{JmclModel, JmclTerms};
 
@@ -39,13 +39,26 @@ pub struct LossConfig {
     pub dwd: f64,
     /// Its form.
     pub dwd_variant: DwdVariant,
-    /// Steps with the CTC term alone at the start.
+    /// The teacher's phones, where there is a teacher.
+    pub distil_phones: f64,
+    /// The teacher's windows, where there is a teacher.
+    pub distil_windows: f64,
+    /// Steps without the terms of windows at the start.
     pub ctc_only_steps: u64,
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { ctc: 0.5, clap: 1.0, bce: 0.3, dwd: 0.2, dwd_variant: DwdVariant::Scaled, ctc_only_steps: 200 }
+        Self {
+            ctc: 0.5,
+            clap: 1.0,
+            bce: 0.3,
+            dwd: 0.2,
+            dwd_variant: DwdVariant::Scaled,
+            distil_phones: 0.5,
+            distil_windows: 2.0,
+            ctc_only_steps: 200,
+        }
     }
 }
 
@@ -62,6 +75,10 @@ pub struct Terms {
     pub bce: f64,
     /// DWD term.
     pub dwd: f64,
+    /// The teacher's phones, nats a phone.
+    pub distil_phones: f64,
+    /// The teacher's windows.
+    pub distil_windows: f64,
     /// Share of right windows whose own text is the nearest of all texts in the batch.
     pub top1: f64,
 }
@@ -98,22 +115,49 @@ impl StreamModel {
         (self.bce_w.softplus().double_value(&[]), self.bce_b.double_value(&[]))
     }
 
-    /// The loss of a batch.
+    /// Whether `self` can teach `student`.
+    ///
+    /// # Errors
+    /// Names the sizes that differ.
+    pub fn check_student(&self, student: &StreamConfig) -> Result<()> {
+        let own = self.net.config();
+        for (name, a, b) in
+            [("mels", own.mels, student.mels), ("parts", own.parts, student.parts), ("dim", own.dim, student.dim)]
+        {
+            ensure!(a == b, "the teacher's {name} are {a}, those of the run {b}: they must be the same");
+        }
+        Ok(())
+    }
+
+    /// Log posteriors `[frames, crops, classes]` and projections `[crops, K * part_dim, frames]` of a batch's frames.
+    fn hear(&self, features: &Tensor, frames: i64, mode: Mode) -> (Tensor, Tensor) {
+        let (logits, proj) = self.net.forward(features, mode);
+        let delay = self.net.config().delay() as i64;
+        let (logits, proj) = (logits.narrow(2, delay, frames), proj.narrow(2, delay, frames));
+        (logits.permute([2, 0, 1]).log_softmax(-1, Kind::Float), proj)
+    }
+
+    /// The loss of a batch, which a teacher may have heard as well.
     ///
     /// # Errors
     /// None today; a batch of the wrong shape panics inside libtorch.
-    pub fn loss(&self, batch: &Batch, weights: &LossConfig, ctc_only: bool, mode: Mode) -> Result<(Tensor, Terms)> {
+    pub fn loss(
+        &self,
+        batch: &Batch,
+        weights: &LossConfig,
+        ctc_only: bool,
+        mode: Mode,
+        teacher: Option<&Self>,
+    ) -> Result<(Tensor, Terms)> {
         let device = self.vars.device();
-        let delay = self.net.config().delay() as i64;
         let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(device);
-        let (logits, proj) = self.net.forward(&features, mode);
-        let frames = logits.size()[2] - delay;
-        let (logits, proj) = (logits.narrow(2, delay, frames), proj.narrow(2, delay, frames));
+        let frames = batch.frames as i64;
+        let (log_probs, proj) = self.hear(&features, frames, mode);
+        let taught = teacher.map(|t| (t, no_grad(|| t.hear(&features, frames, Mode { norm: Norm::Running, ..mode }))));
         let ints = |v: &[i64]| Tensor::from_slice(v).to_device(device);
         let mut terms = Terms::default();
         let mut total = Tensor::zeros([], (Kind::Float, device));
 
-        let log_probs = logits.permute([2, 0, 1]).log_softmax(-1, Kind::Float);
         let lengths = vec![frames; batch.target_lengths.len()];
         let phones: i64 = batch.target_lengths.iter().sum();
         let ctc = Tensor::ctc_loss(
@@ -127,14 +171,24 @@ impl StreamModel {
         ) / phones.max(1) as f64;
         terms.ctc = ctc.double_value(&[]);
         total += ctc * weights.ctc;
+        if let Some((_, (posteriors, _))) = taught.as_ref().filter(|_| weights.distil_phones > 0.0) {
+            let term = posterior_divergence(&log_probs, posteriors) / phones.max(1) as f64;
+            terms.distil_phones = term.double_value(&[]);
+            total += term * weights.distil_phones;
+        }
 
-        if !ctc_only && !batch.right.is_empty() && !batch.wrong.is_empty() {
+        if !ctc_only && !batch.right.is_empty() {
             let parts = self.net.config().parts;
             let crops = batch.features_shape[0];
             let pool =
                 Tensor::from_slice(&batch.pool).view([crops, parts, frames, batch.windows as i64]).to_device(device);
             let rows = Tensor::cat(&[ints(&batch.right), ints(&batch.wrong), ints(&batch.background)], 0);
             let windows = self.net.windows(&proj, &pool, &rows);
+            if let Some((teacher, (_, proj))) = taught.as_ref().filter(|_| weights.distil_windows > 0.0) {
+                let term = embedding_distance(&windows, &no_grad(|| teacher.net.windows(proj, &pool, &rows)));
+                terms.distil_windows = term.double_value(&[]);
+                total += term * weights.distil_windows;
+            }
             let (spans, strangers) = (batch.right.len() as i64, (batch.wrong.len() + batch.background.len()) as i64);
             let right = windows.narrow(0, 0, spans);
             let wrong = windows.narrow(0, spans, strangers);
@@ -143,7 +197,7 @@ impl StreamModel {
             for &(row, text) in &batch.doubtful {
                 doubtful[row as usize * batch.texts.len() + text as usize] = true;
             }
-            let doubtful = Tensor::from_slice(&doubtful).view([strangers, -1]).to_device(device);
+            let doubtful = Tensor::from_slice(&doubtful).view([strangers, batch.texts.len() as i64]).to_device(device);
             let (text_of, wrong_text, keys) =
                 (ints(&batch.right_text), ints(&batch.wrong_text), ints(&batch.text_keys));
             let pairing = Pairing {
@@ -160,7 +214,7 @@ impl StreamModel {
                 terms.clap = term.double_value(&[]);
                 total += term * weights.clap;
             }
-            if weights.bce > 0.0 {
+            if weights.bce > 0.0 && strangers > 0 {
                 let term = calibration_bce(&pairing, &self.bce_w, &self.bce_b, 3);
                 terms.bce = term.double_value(&[]);
                 total += term * weights.bce;
@@ -177,5 +231,52 @@ impl StreamModel {
         }
         terms.total = total.double_value(&[]);
         Ok((total, terms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
+    use kws_live::frontend::FrontendConfig;
+
+    #[test]
+    fn a_teacher_has_nothing_to_say_to_itself_and_much_to_others() {
+        let stream = |width, lookahead_blocks| StreamConfig {
+            width,
+            bottleneck: 12,
+            dilations: vec![1, 2],
+            lookahead_blocks,
+            part_dim: 8,
+            dim: 16,
+            ..StreamConfig::default()
+        };
+        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        tch::manual_seed(3);
+        let model = |config: &StreamConfig| StreamModel::new(Device::Cpu, config, &text);
+        // The teacher is wider and looks further ahead.
+        let (student, teacher) = (model(&stream(24, 1)), model(&stream(32, 2)));
+        teacher.check_student(student.net.config()).expect("they fit");
+        let (cache, corpus) = tiny_corpus();
+        let shape = Shape { stride: 3, delay: 2, parts: 4 };
+        let config = BatchConfig { crops: 4, ..BatchConfig::default() };
+        let frontend = FrontendConfig::default();
+        let mut batcher =
+            Batcher::new(cache, &[corpus], config, AugmentConfig::none(), frontend, shape, 1).expect("words");
+        let batch = batcher.batch(0).expect("a batch");
+        let weights = LossConfig { ctc: 0.0, clap: 0.0, bce: 0.0, dwd: 0.0, ..LossConfig::default() };
+        let hear = |student: &StreamModel| {
+            student.loss(&batch, &weights, false, Mode::EVAL, Some(&teacher)).expect("a batch that fits")
+        };
+        let (_, alone) = hear(&teacher);
+        assert!(alone.distil_phones.abs() < 1e-4 && alone.distil_windows.abs() < 1e-5, "{alone:?}");
+        let (loss, terms) = hear(&student);
+        assert!(terms.distil_phones > 0.01 && terms.distil_windows > 0.1, "{terms:?}");
+        loss.backward();
+        let learns = |model: &StreamModel, name: &str| model.vars.variables()[name].grad().defined();
+        assert!(learns(&student, "block0.up.weight") && !learns(&teacher, "block0.up.weight"));
+        let other = StreamConfig { dim: 8, ..stream(24, 1) };
+        let error = teacher.check_student(&other).expect_err("another space").to_string();
+        assert!(error.contains("dim are 16"), "{error}");
     }
 }

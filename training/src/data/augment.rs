@@ -119,6 +119,14 @@ pub struct Augmenter<'a> {
     planner: RealFftPlanner<f32>,
 }
 
+impl Clone for Augmenter<'_> {
+    /// The same sounds; the scratch memory is its own.
+    fn clone(&self) -> Self {
+        let (config, rooms, noises) = (self.config.clone(), self.rooms.clone(), self.noises.clone());
+        Self { config, cache: self.cache, rooms, noises, planner: RealFftPlanner::new() }
+    }
+}
+
 fn uniform(rng: &mut SmallRng, [low, high]: [f32; 2]) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }

@@ -83,6 +83,8 @@ pub struct Batch {
     pub features: Vec<f32>,
     /// Shape of `features`.
     pub features_shape: [i64; 3],
+    /// Encoder frames of a crop that count; the features go on for as many as the output lags.
+    pub frames: usize,
     /// Concatenated CTC targets and the length of each crop's.
     pub targets: Vec<i64>,
     /// Number of targets of each crop.
@@ -113,7 +115,8 @@ pub struct Batch {
     pub seconds: f32,
 }
 
-/// Cuts batches; the batch of a step depends on the seed and the step alone.
+/// Cuts batches; the batch of a step depends on the seed and the step alone. Clones share the index of the words.
+#[derive(Clone)]
 pub struct Batcher {
     cache: &'static Cache,
     augmenter: Augmenter<'static>,
@@ -379,6 +382,7 @@ impl<'a> BatchBuilder<'a> {
     fn new(config: &'a BatchConfig, shape: Shape, mels: usize, feature_frames: usize) -> Self {
         let batch = Batch {
             features_shape: [config.crops as i64, mels as i64, feature_frames as i64],
+            frames: config.frames,
             features: Vec::with_capacity(config.crops * mels * feature_frames),
             ..Batch::default()
         };

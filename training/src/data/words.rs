@@ -67,12 +67,13 @@ struct Entry {
     places: Vec<(usize, usize)>,
 }
 
-/// Cuts batches of words; the batch of a step depends on the seed and the step alone.
+/// Cuts batches of words; the batch of a step depends on the seed and the step alone. Clones share the index of the words.
+#[derive(Clone)]
 pub struct WordBatcher {
     cache: &'static Cache,
     augmenter: Augmenter<'static>,
     utterances: Arc<Vec<Utterance>>,
-    entries: Vec<Entry>,
+    entries: Arc<Vec<Entry>>,
     config: WordsConfig,
     frontend: FrontendConfig,
     seed: u64,
@@ -121,7 +122,15 @@ impl WordBatcher {
         );
         let speech: Vec<usize> = utterances.iter().map(|u| u.clip).collect();
         let augmenter = Augmenter::new(augment, cache, &speech);
-        Ok(Self { cache, augmenter, utterances: Arc::new(utterances), entries, config, frontend, seed })
+        Ok(Self {
+            cache,
+            augmenter,
+            utterances: Arc::new(utterances),
+            entries: Arc::new(entries),
+            config,
+            frontend,
+            seed,
+        })
     }
 
     /// Number of words to draw from, and of their examples.
@@ -243,7 +252,7 @@ mod tests {
         let again = batcher.batch(5).expect("a batch");
         assert_eq!(batch.features, again.features);
         let mut rng = seeded(1, 1);
-        for entry in &batcher.entries {
+        for entry in batcher.entries.iter() {
             let speakers: HashSet<&str> = batcher
                 .examples(&mut rng, entry)
                 .iter()

@@ -20,7 +20,7 @@ use kws_live::text::{CLASSES, SYMBOLS};
 use tch::Device;
 
 pub use graph::{Dim, GraphBuilder, OPSET};
-pub(crate) use half::constants;
+pub(crate) use half::{Constant, constants};
 pub use jmcl::write as write_jmcl;
 pub use parity::{Check, TOLERANCE, check, difference};
 pub(crate) use parity::{backends, verdict};

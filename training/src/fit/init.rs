@@ -8,57 +8,95 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use kws_live::model::Manifest;
 use tch::nn::VarStore;
-use tch::{Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 
 use crate::data::Batch;
-use crate::export::constants;
+use crate::export::{Constant, constants};
 use crate::model::{StreamModel, Variables};
 use crate::net::{Mode, Norm, StreamConfig, TextConfig};
 
-/// Sets the weights of `model` to a bundle's, whose encoder may have been smaller (see [`from_checkpoint`]). Its convolutions
-/// hold the batch norms that they were trained with; those take new statistics from `batch`, and the network computes what
-/// the bundle does.
-///
-/// What is not in a bundle (the scales of the losses) keeps its first value.
+/// Sets the weights of `model` to a bundle's, whose encoder may have been smaller (see [`from_checkpoint`]).
 ///
 /// # Errors
 /// If the folder holds no `stream` bundle of the model's sizes or smaller.
-pub fn from_bundle(
-    folder: &Path,
-    model: &StreamModel,
-    (stream, text): (&StreamConfig, &TextConfig),
-    batch: &Batch,
-) -> Result<()> {
+pub fn from_bundle(folder: &Path, model: &StreamModel, stream: &StreamConfig, batch: &Batch) -> Result<()> {
+    let saved = read_bundle(folder, model.vars.device(), batch)?;
+    let dilations = &saved.net.config().dilations;
+    ensure!(
+        stream.dilations.starts_with(dilations),
+        "{} has {} encoder blocks of dilations {dilations:?}: those of the run must begin so",
+        folder.display(),
+        dilations.len()
+    );
+    grow(folder, &saved.vars.variables().into_iter().collect(), &model.vars)
+}
+
+/// The model of a bundle, in its own sizes. Its convolutions hold the batch norms that they were trained with; those take new
+/// statistics from `batch`, and the network computes what the bundle does.
+///
+/// What is not in a bundle (the scales of the losses) has its first value.
+///
+/// # Errors
+/// If the folder holds no `stream` bundle.
+pub fn read_bundle(folder: &Path, device: Device, batch: &Batch) -> Result<StreamModel> {
     let mut found = BTreeMap::new();
     for file in ["encoder.onnx", "window.onnx", "text.onnx"] {
         let path = folder.join(file);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         found.extend(constants(&bytes, file)?);
     }
-    let manifest = fs::read_to_string(folder.join("manifest.toml"))
+    let (stream, text) = sizes(&manifest(folder)?, &found)
+        .with_context(|| format!("{} is of another architecture", folder.display()))?;
+    let model = StreamModel::new(device, &stream, &text);
+    fill(folder, &found, &model)?;
+    let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(device);
+    let _ = no_grad(|| model.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false }));
+    Ok(model)
+}
+
+/// Encoder frames by which the output of a `stream` bundle lags.
+///
+/// # Errors
+/// If the folder holds none.
+pub fn delay(folder: &Path) -> Result<usize> {
+    Ok(manifest(folder)?.encoder_section()?.delay_frames)
+}
+
+fn manifest(folder: &Path) -> Result<Manifest> {
+    let text = fs::read_to_string(folder.join("manifest.toml"))
         .with_context(|| format!("cannot read the manifest of {}", folder.display()))?;
-    let manifest: Manifest = toml::from_str(&manifest).context("the bundle's manifest")?;
-    // After the stem's, each block keeps the frames that its convolution looks back on: two dilations.
-    let states = manifest.encoder_section()?.states.iter().skip(1);
-    let dilations: Vec<i64> = states.map(|state| state[1] as i64 / 2).collect();
-    let blocks = dilations.len();
-    let bottleneck = found.get("block0.down.weight").and_then(|(dims, _)| dims.first()).copied();
-    let Some(bottleneck) = bottleneck.filter(|_| blocks > 0 && stream.dilations.starts_with(&dilations)) else {
-        bail!(
-            "{} has {blocks} encoder blocks of dilations {dilations:?}: those of the run must begin so",
-            folder.display()
-        )
+    toml::from_str(&text).with_context(|| format!("the manifest of {}", folder.display()))
+}
+
+/// Sizes of the towers whose weights were `found` in a bundle.
+fn sizes(manifest: &Manifest, found: &BTreeMap<String, Constant>) -> Result<(StreamConfig, TextConfig)> {
+    let size = |name: &str, dim: usize| {
+        let (dims, _) = found.get(name).with_context(|| format!("there is no `{name}`"))?;
+        dims.get(dim).copied().with_context(|| format!("`{name}` is {dims:?}"))
     };
-    let sizes = StreamConfig { bottleneck, dilations, ..stream.clone() };
-    let saved = StreamModel::new(model.vars.device(), &sizes, text);
-    fill(folder, &found, &saved)?;
-    let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(model.vars.device());
-    let _ = no_grad(|| saved.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false }));
-    grow(folder, &saved.vars.variables().into_iter().collect(), &model.vars)
+    let encoder = manifest.encoder_section()?;
+    let parts = encoder.parts.max(1) as i64;
+    let stream = StreamConfig {
+        mels: encoder.mels as i64,
+        width: size("stem.conv.weight", 0)?,
+        bottleneck: size("block0.down.weight", 0)?,
+        // After the stem's, each block keeps the frames that its convolution looks back on: two dilations.
+        dilations: encoder.states.iter().skip(1).map(|state| state[1] as i64 / 2).collect(),
+        lookahead_blocks: encoder.delay_frames,
+        parts,
+        part_dim: encoder.part_dim as i64,
+        dim: manifest.embedding.dim as i64,
+    };
+    let text = TextConfig {
+        embed: size("text.embed.weight", 1)?,
+        width: size("text.conv0.weight", 0)?,
+        part_dim: size("text.proj.weight", 0)? / parts,
+    };
+    Ok((stream, text))
 }
 
 /// Sets the weights of `model` to those `found` in a bundle of its sizes.
-fn fill(folder: &Path, found: &BTreeMap<String, (Vec<i64>, Vec<f32>)>, model: &StreamModel) -> Result<()> {
+fn fill(folder: &Path, found: &BTreeMap<String, Constant>, model: &StreamModel) -> Result<()> {
     no_grad(|| -> Result<()> {
         for (name, mut variable) in model.vars().variables() {
             let size = variable.size();
@@ -143,7 +181,7 @@ mod tests {
     use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
     use crate::export;
     use crate::fit::FitConfig;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     #[test]
     fn a_grown_encoder_computes_what_the_smaller_one_did_and_learns_with_all_its_weights() {
@@ -210,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
         let fresh = StreamModel::new(Device::Cpu, &stream, &text);
-        from_bundle(folder.path(), &fresh, (&stream, &text), &batch).expect("the same sizes");
+        from_bundle(folder.path(), &fresh, &stream, &batch).expect("the same sizes");
         let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);
         let worst = (run(&trained) - run(&fresh)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "differs by {worst}");
@@ -225,12 +263,12 @@ mod tests {
         // A larger encoder starts from it as well.
         let larger = StreamConfig { bottleneck: 16, dilations: vec![1, 2, 1], ..stream };
         let grown = StreamModel::new(Device::Cpu, &larger, &text);
-        from_bundle(folder.path(), &grown, (&larger, &text), &batch).expect("a larger encoder");
+        from_bundle(folder.path(), &grown, &larger, &batch).expect("a larger encoder");
         let worst = (run(&trained) - run(&grown)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "the larger one differs by {worst}");
         let shorter = StreamConfig { dilations: vec![1], ..larger };
         let short = StreamModel::new(Device::Cpu, &shorter, &text);
-        let error = from_bundle(folder.path(), &short, (&shorter, &text), &batch).expect_err("too few").to_string();
+        let error = from_bundle(folder.path(), &short, &shorter, &batch).expect_err("too few").to_string();
         assert!(error.contains("has 2 encoder blocks"), "{error}");
     }
 }

@@ -33,6 +33,7 @@ pub(super) trait Trainee: Variables {
 /// The `stream` model and its terms.
 pub(super) struct StreamTrainee<'a> {
     pub(super) model: StreamModel,
+    pub(super) teacher: Option<StreamModel>,
     pub(super) loss: &'a LossConfig,
     pub(super) bf16: bool,
     /// Whether the run starts from weights that know phones already.
@@ -47,12 +48,14 @@ impl Variables for StreamTrainee<'_> {
 
 impl Trainee for StreamTrainee<'_> {
     type Batch = Batch;
-    const NAMES: &'static [&'static str] = &["loss", "ctc", "clap", "bce", "dwd", "top1"];
+    const NAMES: &'static [&'static str] =
+        &["loss", "ctc", "clap", "bce", "dwd", "top1", "distil_phones", "distil_windows"];
 
     fn loss(&self, batch: &Batch, step: u64) -> Result<(Tensor, Vec<f64>)> {
         let ctc_only = step < self.loss.ctc_only_steps && !self.warm;
-        let (loss, t) = self.model.loss(batch, self.loss, ctc_only, Mode { norm: Norm::Batch, bf16: self.bf16 })?;
-        Ok((loss, vec![t.total, t.ctc, t.clap, t.bce, t.dwd, t.top1]))
+        let mode = Mode { norm: Norm::Batch, bf16: self.bf16 };
+        let (loss, t) = self.model.loss(batch, self.loss, ctc_only, mode, self.teacher.as_ref())?;
+        Ok((loss, vec![t.total, t.ctc, t.clap, t.bce, t.dwd, t.top1, t.distil_phones, t.distil_windows]))
     }
 
     fn seconds(batch: &Batch) -> f32 {

@@ -1,6 +1,7 @@
 //! Objectives. Embeddings are unit-norm rows; every function returns a scalar.
 
 mod acoustic;
+mod distil;
 mod dwd;
 mod multiview;
 mod objective;
@@ -8,6 +9,7 @@ mod stream;
 mod text;
 
 pub use acoustic::{nt_xent, siamese};
+pub use distil::{embedding_distance, posterior_divergence};
 pub use dwd::{DwdVariant, dwd};
 pub use multiview::multiview;
 pub use objective::{Objective, ObjectiveConfig, ObjectiveTerms};
