@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::audio::decode_16k;
+use rayon::prelude::*;
 
-use super::{Cache, Corpus, RATE};
+use super::{Cache, Corpus, Entry, RATE};
 
 /// Decodes all audio below the data folder into the cache.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,9 @@ pub struct PrepareArgs {
     #[arg(long, default_value = "train")]
     pub split: String,
 }
+
+/// Recordings decoded at once, by all cores; what is added to the cache keeps its order.
+const AT_ONCE: usize = 512;
 
 /// Folders with a manifest below `data`, sorted, then `extra`.
 ///
@@ -51,15 +55,20 @@ pub fn run(args: &PrepareArgs) -> Result<()> {
     let mut cache = Cache::default();
     for corpus in &mut corpora {
         bar.set_message(corpus.name.clone());
-        for entry in corpus.entries.iter_mut().filter(|e| e.split == args.split) {
-            bar.inc(1);
-            match decode_16k(&corpus.folder.join(&entry.file)) {
-                Ok(audio) => {
-                    entry.seconds = (audio.len() as f32 / RATE * 100.0).round() / 100.0;
-                    cache.add(format!("{}/{}", corpus.name, entry.file), &audio);
+        let mut entries: Vec<_> = corpus.entries.iter_mut().filter(|e| e.split == args.split).collect();
+        for entries in entries.chunks_mut(AT_ONCE) {
+            let decode = |entry: &&mut Entry| decode_16k(&corpus.folder.join(&entry.file));
+            let decoded: Vec<_> = entries.par_iter().map(decode).collect();
+            for (entry, audio) in entries.iter_mut().zip(decoded) {
+                match audio {
+                    Ok(audio) => {
+                        entry.seconds = (audio.len() as f32 / RATE * 100.0).round() / 100.0;
+                        cache.add(format!("{}/{}", corpus.name, entry.file), &audio);
+                    }
+                    Err(error) => bar.suspend(|| log::warn!("left out: {error}")),
                 }
-                Err(error) => bar.suspend(|| log::warn!("left out: {error}")),
             }
+            bar.inc(entries.len() as u64);
         }
         // A published folder gets a manifest; `align` then adds the word times.
         let manifest = corpus.folder.join("manifest.jsonl");
