@@ -128,6 +128,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         corpus: "librispeech-dev".into(),
         model,
         words: 200,
+        every: 1,
         threads,
     })?;
     let report = Report { model: name, words, phrases, terms, short, wake, wake_half_b, windows, disturbed };

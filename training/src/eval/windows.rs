@@ -39,6 +39,9 @@ pub struct WindowsArgs {
     /// Keywords drawn.
     #[arg(long, default_value_t = 200)]
     pub words: usize,
+    /// Take only every so-manieth recording.
+    #[arg(long, default_value_t = 1)]
+    pub every: usize,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -130,6 +133,7 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
     let choice = BackendChoice::default();
     let recordings = read(&[args.data.join(&args.corpus)], "dev", Half::All)?;
+    let recordings: Vec<Recording> = recordings.into_iter().step_by(args.every.max(1)).collect();
     let words = draw(&recordings, args.words);
     ensure!(!words.is_empty(), "{} has no word of 0.5 to 2 s", args.corpus);
     let known = known_words(&args.data, &args.corpus)?;
