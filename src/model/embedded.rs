@@ -1,13 +1,23 @@
-//! The default bundle, inside the program: it is found also after `cargo install`.
+//! A bundle inside the program: it is found also after `cargo install`. `models/default`, or with the feature `small`
+//! `models/small`.
 
-/// `models/default/manifest.toml`.
-pub const MANIFEST: &str = include_str!("../../models/default/manifest.toml");
+macro_rules! embed {
+    ($folder:literal) => {
+        /// Its `manifest.toml`.
+        pub const MANIFEST: &str = include_str!(concat!("../../models/", $folder, "/manifest.toml"));
 
-/// Its files.
-pub const FILES: [(&str, &[u8]); 5] = [
-    ("encoder.onnx", include_bytes!("../../models/default/encoder.onnx")),
-    ("window.onnx", include_bytes!("../../models/default/window.onnx")),
-    ("text.onnx", include_bytes!("../../models/default/text.onnx")),
-    ("g2p.onnx", include_bytes!("../../models/default/g2p.onnx")),
-    ("lexicon.bin", include_bytes!("../../models/default/lexicon.bin")),
-];
+        /// Its files.
+        pub const FILES: [(&str, &[u8]); 5] = [
+            ("encoder.onnx", include_bytes!(concat!("../../models/", $folder, "/encoder.onnx"))),
+            ("window.onnx", include_bytes!(concat!("../../models/", $folder, "/window.onnx"))),
+            ("text.onnx", include_bytes!(concat!("../../models/", $folder, "/text.onnx"))),
+            ("g2p.onnx", include_bytes!(concat!("../../models/", $folder, "/g2p.onnx"))),
+            ("lexicon.bin", include_bytes!(concat!("../../models/", $folder, "/lexicon.bin"))),
+        ];
+    };
+}
+
+#[cfg(not(feature = "small"))]
+embed!("default");
+#[cfg(feature = "small")]
+embed!("small");
