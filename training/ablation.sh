@@ -10,6 +10,8 @@ out=${1:?"a folder"}
 shift
 here=$(cd "$(dirname "$0")" && pwd)
 export out here DEVICE=${DEVICE:-cpu} THREADS=${THREADS:-2} LOADERS=${LOADERS:-1} STEPS=${STEPS:-2000} PAPER_STEPS=${PAPER_STEPS:-1480} SEED=${SEED:-1}
+# glibc would give the large tensors of every step back to the system and fetch them again: half of the time of an LSTM.
+export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=-1 MALLOC_TOP_PAD_=268435456
 export DATA=${DATA:-../shared/data} CACHE=${CACHE:-runs/cache} SYNTH=${SYNTH:-runs/synth} KWS_TRAIN=${KWS_TRAIN:-target/release/kws-train}
 rows=("$@")
 if [ ${#rows[@]} -eq 0 ]; then

@@ -246,6 +246,7 @@ fn fit_jmcl(
     args: &FitArgs,
     device: Device,
 ) -> Result<()> {
+    ensure!(config.teacher.is_none(), "`teacher` is for the architecture `stream`: take it out of the configuration");
     ensure!(
         i64::from(config.frontend.mels) == config.jmcl.mels,
         "frontend.mels is {}, jmcl.mels {}",
