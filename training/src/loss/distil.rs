@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor};
 
+use super::row_products;
+
 /// Kullback-Leibler divergence of the student's phone posteriors from the teacher's, summed over frames: at temperature 1 the
 /// teacher's say where a phone lies and with what it could be confused, which CTC's targets do not.
 ///
@@ -16,7 +18,7 @@ pub fn posterior_divergence(student: &Tensor, teacher: &Tensor) -> Tensor {
 /// # Shapes
 /// Unit-norm rows, `[windows, D]` both.
 pub fn embedding_distance(student: &Tensor, teacher: &Tensor) -> Tensor {
-    1.0 - (student * teacher).sum_dim_intlist(Some([1_i64].as_slice()), false, Kind::Float).mean(Kind::Float)
+    1.0 - row_products(student, teacher).mean(Kind::Float)
 }
 
 #[cfg(test)]

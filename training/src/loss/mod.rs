@@ -27,6 +27,11 @@ fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
     -picked.mean(Kind::Float)
 }
 
+/// Dot product of each row of `a` with its row of `b`, `[rows]`.
+fn row_products(a: &Tensor, b: &Tensor) -> Tensor {
+    (a * b).sum_dim_intlist(Some([1_i64].as_slice()), false, Kind::Float)
+}
+
 /// Whether two rows are of one group, `[S, S]`.
 fn same_group(groups: &Tensor) -> Tensor {
     groups.unsqueeze(1).eq_tensor(&groups.unsqueeze(0))

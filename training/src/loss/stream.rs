@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::Pairing;
+use super::{Pairing, row_products};
 
 /// Calibration: binary cross-entropy of `sigmoid(softplus(w) cos + b)` (CORD-KWS, arXiv 2609.31869).
 ///
@@ -16,12 +16,11 @@ pub fn calibration_bce(pairing: &Pairing<'_>, w: &Tensor, b: &Tensor, hardest: i
     let &Pairing { audio, texts, wrong, text_of, wrong_text, keys, doubtful } = pairing;
     let gain = w.softplus();
     let logit = |cos: &Tensor| cos * &gain + b;
-    let rows = |a: &Tensor, t: &Tensor| (a * t).sum_dim_intlist(Some([1_i64].as_slice()), false, Kind::Float);
-    let right = rows(audio, &texts.index_select(0, text_of));
+    let right = row_products(audio, &texts.index_select(0, text_of));
     let same = keys.index_select(0, text_of).unsqueeze(1).eq_tensor(&keys.unsqueeze(0));
     let others = audio.matmul(&texts.tr()).masked_fill(&same, -1.0);
     let (hard, _) = others.topk(hardest.min(texts.size()[0]), 1, true, false);
-    let partial = rows(&wrong.narrow(0, 0, wrong_text.size()[0]), &texts.index_select(0, wrong_text));
+    let partial = row_products(&wrong.narrow(0, 0, wrong_text.size()[0]), &texts.index_select(0, wrong_text));
     let (said, _, _) = text_of.unique_dim(0, true, false, false);
     let elsewhere = wrong.matmul(&texts.index_select(0, &said).tr());
     let elsewhere = elsewhere.masked_fill(&doubtful.index_select(1, &said), -1.0).amax([0_i64].as_slice(), false);
