@@ -7,13 +7,13 @@ use anyhow::{Context, Result, ensure};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use crate::optim::AdamW;
+use crate::optim::Optimizer;
 
 /// Writes a checkpoint, replacing the file only when the new one is whole.
 ///
 /// # Errors
 /// If the folder cannot be written.
-pub fn save(path: &Path, vars: &VarStore, optimizer: &AdamW, step: u64) -> Result<()> {
+pub fn save(path: &Path, vars: &VarStore, optimizer: &Optimizer, step: u64) -> Result<()> {
     let mut tensors: Vec<(String, Tensor)> = vars.variables().into_iter().map(|(n, v)| (n, v.detach())).collect();
     tensors.extend(optimizer.state());
     tensors.push(("step".into(), Tensor::from_slice(&[step as i64])));
@@ -28,7 +28,7 @@ pub fn save(path: &Path, vars: &VarStore, optimizer: &AdamW, step: u64) -> Resul
 ///
 /// # Errors
 /// If the file is not a checkpoint of this model.
-pub fn load(path: &Path, vars: &VarStore, optimizer: Option<&mut AdamW>) -> Result<u64> {
+pub fn load(path: &Path, vars: &VarStore, optimizer: Option<&mut Optimizer>) -> Result<u64> {
     let tensors = Tensor::read_safetensors(path).with_context(|| format!("{} is no checkpoint", path.display()))?;
     let find = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.shallow_clone());
     tch::no_grad(|| -> Result<()> {

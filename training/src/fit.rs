@@ -280,7 +280,7 @@ mod tests {
             jmcl: JmclConfig { mels: 40, embed: 8, layers: 1, hidden: 12, fc: 16, dim: 8 },
             words: WordsConfig { words: 4, examples: 3, ..WordsConfig::default() },
             augment: AugmentConfig::none(),
-            optim: OptimConfig { rate: 5e-3, warmup: 0.2, decay: 1e-4, clip: 1.0 },
+            optim: OptimConfig { rate: 5e-3, warmup: 0.2, decay: 1e-4, clip: 1.0, ..OptimConfig::default() },
             ..FitConfig::default()
         }
     }

@@ -1,4 +1,9 @@
-//! AdamW whose state can be saved: tch's own optimizers cannot be resumed.
+//! Optimizers whose state can be saved: tch's own cannot be resumed.
+//!
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101) for everything, or Muon (Jordan et al., 2024) for the matrices and filters
+//! named in [`OptimConfig::muon`]: their momentum is brought near an orthogonal matrix by Newton-Schulz steps, so that every
+//! direction of the update counts alike, and scaled to the size that AdamW's updates have (Liu et al., arXiv 2502.16982, eq. 4), so that
+//! one rate serves both.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -16,11 +21,15 @@ pub struct OptimConfig {
     pub decay: f64,
     /// Largest gradient norm.
     pub clip: f64,
+    /// First letters of the names of the filters that Muon moves; AdamW moves the others.
+    pub muon: Vec<String>,
+    /// Root mean square of Muon's updates, in rates; AdamW's is about 0.2.
+    pub muon_size: f64,
 }
 
 impl Default for OptimConfig {
     fn default() -> Self {
-        Self { rate: 2.5e-3, warmup: 0.1, decay: 1e-3, clip: 2.0 }
+        Self { rate: 2.5e-3, warmup: 0.1, decay: 1e-3, clip: 2.0, muon: Vec::new(), muon_size: 0.2 }
     }
 }
 
@@ -41,28 +50,46 @@ struct Slot {
     name: String,
     value: Tensor,
     first: Tensor,
-    second: Tensor,
+    /// Adam's second moment; none where Muon is at work.
+    second: Option<Tensor>,
     decays: bool,
 }
 
-/// Decoupled weight decay Adam (Loshchilov and Hutter, arXiv 1711.05101).
-pub struct AdamW {
+/// AdamW, with Muon for some of the variables.
+pub struct Optimizer {
     slots: Vec<Slot>,
     config: OptimConfig,
 }
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.98;
+/// Momentum of Muon.
+const MOMENTUM: f64 = 0.95;
 
-impl AdamW {
+/// Brings the singular values of a matrix near 1, by five Newton-Schulz steps of the fifth degree.
+fn orthogonalise(matrix: &Tensor) -> Tensor {
+    let tall = matrix.size()[0] > matrix.size()[1];
+    let x = if tall { matrix.tr() } else { matrix.shallow_clone() };
+    let mut x = &x / (x.square().sum(Kind::Float).sqrt() + 1e-7);
+    for _ in 0..5 {
+        let gram = x.matmul(&x.tr());
+        let polynomial = &gram * -4.7750 + gram.matmul(&gram) * 2.0315;
+        x = &x * 3.4445 + polynomial.matmul(&x);
+    }
+    if tall { x.tr() } else { x }
+}
+
+impl Optimizer {
     /// An optimizer over named trainable variables.
     pub fn new(mut variables: Vec<(String, Tensor)>, config: OptimConfig) -> Self {
         variables.sort_by(|a, b| a.0.cmp(&b.0));
         let slots = variables
             .into_iter()
             .map(|(name, value)| {
-                let (first, second) = (value.zeros_like().detach(), value.zeros_like().detach());
-                Slot { decays: value.dim() > 1, name, value, first, second }
+                let zeros = || value.zeros_like().detach();
+                let decays = value.dim() > 1;
+                let muon = decays && config.muon.iter().any(|start| name.starts_with(start));
+                Slot { decays, first: zeros(), second: (!muon).then(zeros), name, value }
             })
             .collect();
         Self { slots, config }
@@ -100,14 +127,22 @@ impl AdamW {
                     continue;
                 }
                 let grad = grad * scale;
-                let _ = slot.first.lerp_(&grad, 1.0 - BETA1);
-                slot.second *= BETA2;
-                slot.second += grad.square() * (1.0 - BETA2);
                 if slot.decays {
                     slot.value *= 1.0 - rate * self.config.decay;
                 }
-                let update = &slot.first / ((&slot.second / fix2).sqrt() + 1e-8);
-                slot.value -= update * (rate / fix1);
+                let update = if let Some(second) = &mut slot.second {
+                    let _ = slot.first.lerp_(&grad, 1.0 - BETA1);
+                    *second *= BETA2;
+                    *second += grad.square() * (1.0 - BETA2);
+                    &slot.first / fix1 / ((&*second / fix2).sqrt() + 1e-8)
+                } else {
+                    let _ = slot.first.lerp_(&grad, 1.0 - MOMENTUM);
+                    let ahead = grad.lerp(&slot.first, MOMENTUM);
+                    let matrix = ahead.flatten(1, -1);
+                    let longer = matrix.size().into_iter().max().unwrap_or(1) as f64;
+                    orthogonalise(&matrix).view_as(&slot.value) * (self.config.muon_size * longer.sqrt())
+                };
+                slot.value -= update * rate;
             }
             norm
         })
@@ -116,7 +151,8 @@ impl AdamW {
     /// Its state by name, for a checkpoint.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let of = |s: &Slot| {
-            [(format!("adamw.first.{}", s.name), s.first.copy()), (format!("adamw.second.{}", s.name), s.second.copy())]
+            let second = s.second.as_ref().map(|t| (format!("optim.second.{}", s.name), t.copy()));
+            [Some((format!("optim.first.{}", s.name), s.first.copy())), second].into_iter().flatten()
         };
         self.slots.iter().flat_map(of).collect()
     }
@@ -127,12 +163,56 @@ impl AdamW {
     /// If a variable's state is missing.
     pub fn restore(&mut self, find: impl Fn(&str) -> Option<Tensor>) -> Result<()> {
         for slot in &mut self.slots {
-            for (kind, target) in [("first", &mut slot.first), ("second", &mut slot.second)] {
-                let name = format!("adamw.{kind}.{}", slot.name);
+            for (kind, target) in [("first", Some(&mut slot.first)), ("second", slot.second.as_mut())] {
+                let Some(target) = target else { continue };
+                let name = format!("optim.{kind}.{}", slot.name);
                 let saved = find(&name).with_context(|| format!("the checkpoint lacks `{name}`"))?;
                 target.copy_(&saved);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn orthogonal_updates_move_every_direction_alike() {
+        tch::manual_seed(2);
+        for shape in [[6, 40], [40, 6]] {
+            // Singular values a hundred times apart.
+            let stretch = Tensor::from_slice(&[100.0_f32, 10.0, 1.0, 3.0, 30.0, 1.0]);
+            let tall = Tensor::randn([40, 6], (Kind::Float, Device::Cpu)) * &stretch;
+            let matrix = if shape[0] < shape[1] { tall.tr() } else { tall };
+            let (_, values, _) = orthogonalise(&matrix).linalg_svd(false, None::<&str>);
+            let (low, high) = (values.min().double_value(&[]), values.max().double_value(&[]));
+            assert!(low > 0.3 && high < 1.4, "{low} to {high}");
+        }
+    }
+
+    #[test]
+    fn one_step_of_both_rules_by_hand() {
+        let variable = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let (filters, head) = (variable(&[1, 3, 3]), variable(&[1, 9]));
+        let config = OptimConfig { decay: 0.0, clip: 1e9, muon: vec!["block".into()], ..OptimConfig::default() };
+        let named = vec![("block0.down".into(), filters.shallow_clone()), ("head".into(), head.shallow_clone())];
+        let mut optimizer = Optimizer::new(named, config);
+        (filters.sum(Kind::Float) * 2.0 + head.sum(Kind::Float) * 2.0).backward();
+        let norm = optimizer.step(0, 0.1);
+        assert!((norm - (18.0_f64 * 4.0).sqrt()).abs() < 1e-4, "{norm}");
+        // Adam's first step is the rate in every weight. A single row has one direction, whose singular value five steps
+        // bring from 1 to about 0.7: a ninth part of its square in each weight, times 0.2 sqrt(9).
+        let moved = |v: &Tensor| v.abs().max().double_value(&[]);
+        assert!((moved(&head) - 0.1).abs() < 1e-4, "{}", moved(&head));
+        let mut value = 1.0_f64;
+        for _ in 0..5 {
+            value = 3.4445 * value - 4.7750 * value.powi(3) + 2.0315 * value.powi(5);
+        }
+        let want = 0.1 * 0.2 * 9.0_f64.sqrt() * value / 3.0;
+        assert!((moved(&filters) - want).abs() < 1e-4, "{}, by hand {want}", moved(&filters));
+        assert_eq!(optimizer.state().len(), 3, "Muon keeps one moment, Adam two");
     }
 }

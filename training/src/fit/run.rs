@@ -14,7 +14,7 @@ use crate::data::{Batch, BatchSource, Loader, WordBatch};
 use crate::loss::{Objective, ObjectiveConfig};
 use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
 use crate::net::{Mode, Norm};
-use crate::optim::AdamW;
+use crate::optim::Optimizer;
 
 /// A model with its objective.
 pub(super) trait Trainee: Variables {
@@ -91,7 +91,7 @@ impl Trainee for JmclTrainee<'_> {
 }
 
 /// Step a run goes on from, after its weights and its optimizer have been read.
-fn start(trainee: &impl Trainee, optimizer: &mut AdamW, checkpoint: &Path, init: Option<&Path>) -> Result<u64> {
+fn start(trainee: &impl Trainee, optimizer: &mut Optimizer, checkpoint: &Path, init: Option<&Path>) -> Result<u64> {
     if checkpoint.exists() {
         let first = load(checkpoint, trainee.vars(), Some(optimizer))?;
         log::info!("resuming {} at step {first}", checkpoint.display());
@@ -112,7 +112,7 @@ pub(super) fn train<T: Trainee, S: BatchSource<Batch = T::Batch>>(
     args: &FitArgs,
 ) -> Result<()> {
     let variables = trainee.vars().variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
-    let mut optimizer = AdamW::new(variables, config.optim.clone());
+    let mut optimizer = Optimizer::new(variables, config.optim.clone());
     let checkpoint = args.out.join(CHECKPOINT);
     let first = start(trainee, &mut optimizer, &checkpoint, args.init.as_deref())?;
     let last = args.until.unwrap_or(config.steps).min(config.steps);

@@ -24,7 +24,7 @@ pub(crate) use score::distance;
 pub use score::{Scores, score};
 
 use crate::checkpoint;
-use crate::optim::{AdamW, OptimConfig};
+use crate::optim::{OptimConfig, Optimizer};
 
 /// Trains, scores and exports a grapheme-to-phoneme model; run again with the same folder to resume.
 #[derive(Debug, clap::Args)]
@@ -124,7 +124,7 @@ pub fn run(args: &G2pArgs) -> Result<()> {
         held_out.len()
     );
     let optim = OptimConfig { rate: args.rate, clip: 1.0, ..OptimConfig::default() };
-    let mut optimizer = AdamW::new(vars.variables().into_iter().collect(), optim.clone());
+    let mut optimizer = Optimizer::new(vars.variables().into_iter().collect(), optim.clone());
     let newest = args.out.join(crate::fit::CHECKPOINT);
     let first = if newest.exists() { checkpoint::load(&newest, &vars, Some(&mut optimizer))? } else { 0 };
     let bar =
