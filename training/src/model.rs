@@ -1,6 +1,7 @@
 //! Models as trained. Here `stream`: both towers and the scalars of its objective.
 
 mod jmcl;
+mod mine;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub struct LossConfig {
     pub distil_phones: f64,
     /// The teacher's windows, where there is a teacher.
     pub distil_windows: f64,
+    /// Wrong windows that the model finds in the batch by itself, at the most (see [`mine`]); 0 for none.
+    pub mined: i64,
     /// Steps without the terms of windows at the start.
     pub ctc_only_steps: u64,
 }
@@ -57,6 +60,7 @@ impl Default for LossConfig {
             dwd_variant: DwdVariant::Scaled,
             distil_phones: 0.5,
             distil_windows: 2.0,
+            mined: 0,
             ctc_only_steps: 200,
         }
     }
@@ -198,6 +202,12 @@ impl StreamModel {
                 doubtful[row as usize * batch.texts.len() + text as usize] = true;
             }
             let doubtful = Tensor::from_slice(&doubtful).view([strangers, batch.texts.len() as i64]).to_device(device);
+            let (wrong, doubtful) = if weights.mined > 0 {
+                let mined = mine::mine(&self.net, &proj, &texts, batch, weights.mined);
+                (Tensor::cat(&[wrong, mined.windows], 0), Tensor::cat(&[doubtful, mined.doubtful], 0))
+            } else {
+                (wrong, doubtful)
+            };
             let (text_of, wrong_text, keys) =
                 (ints(&batch.right_text), ints(&batch.wrong_text), ints(&batch.text_keys));
             let pairing = Pairing {

@@ -105,6 +105,8 @@ pub struct Batch {
     pub background: Vec<i64>,
     /// Pairs that are neither right nor wrong: row of `wrong` and then `background`, counted on, and text.
     pub doubtful: Vec<(i64, i64)>,
+    /// Crops and right texts that are said in them, by spelling or by phones, also across words.
+    pub said: Vec<(i64, i64)>,
     /// Right texts first, then mutants.
     pub texts: Vec<Vec<Phone>>,
     /// Number of right texts.
@@ -374,6 +376,8 @@ struct BatchBuilder<'a> {
     /// What is said about where a wrong or a background window lies: spelling and phones.
     near_wrong: Vec<Vec<(String, Vec<Phone>)>>,
     near_background: Vec<Vec<(String, Vec<Phone>)>>,
+    /// Words of each crop, spelled, with a space on either side of each.
+    spelled: Vec<String>,
     by_phones: HashMap<Vec<Phone>, i64>,
     keys: HashMap<String, i64>,
 }
@@ -396,6 +400,7 @@ impl<'a> BatchBuilder<'a> {
             background: Vec::new(),
             near_wrong: Vec::new(),
             near_background: Vec::new(),
+            spelled: Vec::new(),
             by_phones: HashMap::new(),
             keys: HashMap::new(),
         }
@@ -405,6 +410,7 @@ impl<'a> BatchBuilder<'a> {
         let targets = crop.targets();
         self.batch.target_lengths.push(targets.len() as i64);
         self.batch.targets.extend(targets);
+        self.spelled.push(format!(" {} ", joined(&crop.words).0));
         let crop_index = self.windows.len();
         self.windows.push(Vec::new());
         let frames = |seconds: f32| seconds / 0.03;
@@ -468,6 +474,26 @@ impl<'a> BatchBuilder<'a> {
         })
     }
 
+    /// Which texts are said in which crops.
+    fn said(&self) -> Vec<(i64, i64)> {
+        let texts: Vec<Vec<i64>> =
+            self.batch.texts.iter().map(|text| text.iter().map(|p| p.id() as i64).collect()).collect();
+        let spellings: HashMap<i64, String> = self.keys.iter().map(|(s, &key)| (key, format!(" {s} "))).collect();
+        let mut said = Vec::new();
+        let mut from = 0;
+        for (crop, (spelled, &length)) in self.spelled.iter().zip(&self.batch.target_lengths).enumerate() {
+            let targets = &self.batch.targets[from..from + length as usize];
+            from += length as usize;
+            for (text, (phones, key)) in texts.iter().zip(&self.batch.text_keys).enumerate() {
+                let heard = targets.windows(phones.len()).any(|window| window == phones.as_slice());
+                if heard || spelled.contains(&spellings[key]) {
+                    said.push((crop as i64, text as i64));
+                }
+            }
+        }
+        said
+    }
+
     fn finish(mut self, rng: &mut SmallRng) -> Batch {
         let (parts, frames) = (self.shape.parts, self.config.frames);
         let most = self.windows.iter().map(Vec::len).max().unwrap_or(0).max(1);
@@ -500,6 +526,7 @@ impl<'a> BatchBuilder<'a> {
                 }
             }
         }
+        self.batch.said = self.said();
         let mut key = self.keys.len() as i64;
         for parent in 0..self.batch.true_texts {
             for _ in 0..self.config.mutants {
@@ -513,5 +540,29 @@ impl<'a> BatchBuilder<'a> {
             }
         }
         self.batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::tiny_corpus;
+
+    #[test]
+    fn what_is_said_in_a_crop_is_known() {
+        let (cache, corpus) = tiny_corpus();
+        let config = BatchConfig { crops: 12, speechless: 0.3, isolated: 1.0, mutants: 0, ..BatchConfig::default() };
+        let shape = Shape { stride: 3, delay: 1, parts: 4 };
+        let mut batcher =
+            Batcher::new(cache, &[corpus], config, AugmentConfig::none(), FrontendConfig::default(), shape, 1)
+                .expect("words");
+        let batch = batcher.batch(0).expect("a batch");
+        for (row, &text) in batch.right.iter().zip(&batch.right_text) {
+            assert!(batch.said.contains(&(row / batch.windows as i64, text)));
+        }
+        let silent: Vec<i64> = (0..12).filter(|&c| batch.target_lengths[c as usize] == 0).collect();
+        assert!(!silent.is_empty() && batch.said.iter().all(|(crop, _)| !silent.contains(crop)));
+        let spoken = batch.target_lengths.len() - silent.len();
+        assert!(batch.said.len() < spoken * batch.true_texts, "single words: no crop says every text");
     }
 }
