@@ -106,8 +106,8 @@ impl Bundle {
     ///
     /// # Errors
     /// [`ModelError::Mismatch`] if the manifest does not list it.
-    pub fn file(&self, name: &str) -> Result<&[u8], ModelError> {
-        self.files.get(name).map(AsRef::as_ref).ok_or_else(|| ModelError::Mismatch {
+    pub fn file(&self, name: &str) -> Result<&Cow<'static, [u8]>, ModelError> {
+        self.files.get(name).ok_or_else(|| ModelError::Mismatch {
             field: format!("files.{name}"),
             got: "missing".into(),
             expected: "the file's SHA-256".into(),
@@ -119,7 +119,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn encoder(&self, choice: BackendChoice) -> Result<Box<dyn Encoder>, ModelError> {
-        let graph = load_graph(self.file("encoder.onnx")?, "encoder.onnx", choice)?;
+        let graph = load_graph(self.file("encoder.onnx")?.clone(), "encoder.onnx", choice)?;
         Ok(Box::new(StreamEncoder::new(
             graph,
             self.manifest.encoder_spec()?,
@@ -132,7 +132,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn window_head(&self, choice: BackendChoice) -> Result<WindowHead, ModelError> {
-        let graph = load_graph(self.file("window.onnx")?, "window.onnx", choice)?;
+        let graph = load_graph(self.file("window.onnx")?.clone(), "window.onnx", choice)?;
         Ok(WindowHead::new(graph, self.manifest.encoder_spec()?.proj_dim(), self.manifest.embedding.dim))
     }
 
@@ -141,7 +141,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn text_encoder(&self, choice: BackendChoice) -> Result<TextEncoder, ModelError> {
-        let graph = load_graph(self.file("text.onnx")?, "text.onnx", choice)?;
+        let graph = load_graph(self.file("text.onnx")?.clone(), "text.onnx", choice)?;
         let parts = self.manifest.encoder.as_ref().map(|e| e.parts);
         Ok(TextEncoder::new(graph, parts, self.manifest.embedding.dim))
     }
@@ -152,7 +152,7 @@ impl Bundle {
     /// If the model is of another kind, or the backend cannot load it.
     pub fn audio_tower(&self, choice: BackendChoice) -> Result<AudioTower, ModelError> {
         let mels = self.manifest.towers_section()?.mels;
-        let graph = load_graph(self.file("audio.onnx")?, "audio.onnx", choice)?;
+        let graph = load_graph(self.file("audio.onnx")?.clone(), "audio.onnx", choice)?;
         Ok(AudioTower::new(graph, mels, self.manifest.embedding.dim))
     }
 
@@ -161,7 +161,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn g2p_graph(&self, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
-        load_graph(self.file("g2p.onnx")?, "g2p.onnx", choice)
+        load_graph(self.file("g2p.onnx")?.clone(), "g2p.onnx", choice)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The streaming encoder: log-mel frames in, phone posteriors and window projections out.
 
-use super::{Graph, ModelError, Tensor};
+use super::{Graph, ModelError, State, Tensor, place};
 
 /// What an encoder takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,41 +57,34 @@ pub trait Encoder: Send {
     fn reset(&mut self);
 }
 
-/// [`Encoder`] over an ONNX graph with explicit state tensors.
+/// [`Encoder`] over an ONNX graph with explicit state tensors, which the backend keeps from chunk to chunk.
 pub struct StreamEncoder {
     graph: Box<dyn Graph>,
     spec: EncoderSpec,
-    /// `(input name, tensor)`: the features, then every state.
-    inputs: Vec<(String, Tensor)>,
+    features: Tensor,
     phones: usize,
     proj: usize,
-    /// Output that feeds each state.
-    next: Vec<usize>,
 }
 
 impl StreamEncoder {
-    /// Wraps a graph with inputs `features`, `state_0`.. and outputs `phones`, `proj`, `next_state_0`..
+    /// Wraps a graph with inputs `features`, `state_0`.. and outputs `phones`, `proj`, `next_state_0`..; `states` are
+    /// `[channels, frames]`.
     ///
     /// # Errors
-    /// [`ModelError::Mismatch`] if the graph lacks an output.
-    pub fn new(graph: Box<dyn Graph>, spec: EncoderSpec, states: &[[usize; 2]]) -> Result<Self, ModelError> {
-        let find = |name: &str| {
-            graph.output_names().iter().position(|n| n == name).ok_or_else(|| ModelError::Mismatch {
-                field: "encoder".into(),
-                got: format!("a graph with outputs {:?}", graph.output_names()),
-                expected: format!("an output `{name}`"),
-            })
+    /// [`ModelError::Mismatch`] if the graph lacks an input or output.
+    pub fn new(mut graph: Box<dyn Graph>, spec: EncoderSpec, states: &[[usize; 2]]) -> Result<Self, ModelError> {
+        let state = |(i, &[channels, frames]): (usize, &[usize; 2])| State {
+            input: format!("state_{i}"),
+            output: format!("next_state_{i}"),
+            shape: vec![1, channels, frames],
         };
-        let (phones, proj) = (find("phones")?, find("proj")?);
-        let next = (0..states.len()).map(|i| find(&format!("next_state_{i}"))).collect::<Result<_, _>>()?;
-        let mut inputs = vec![("features".to_owned(), Tensor::f32(&[1, spec.mels, 0], Vec::new()))];
-        inputs.extend(
-            states
-                .iter()
-                .enumerate()
-                .map(|(i, &[c, l])| (format!("state_{i}"), Tensor::f32(&[1, c, l], vec![0.0; c * l]))),
-        );
-        Ok(Self { graph, spec, inputs, phones, proj, next })
+        graph.keep(states.iter().enumerate().map(state).collect())?;
+        let (phones, proj) = {
+            let find = |name| place(graph.output_names(), name, "encoder.onnx", "output");
+            (find("phones")?, find("proj")?)
+        };
+        let features = Tensor::f32(&[1, spec.mels, 0], Vec::new());
+        Ok(Self { graph, spec, features, phones, proj })
     }
 }
 
@@ -127,15 +120,14 @@ impl Encoder for StreamEncoder {
             let expected = format!("a multiple of {}", mels * stride);
             return Err(ModelError::Shape { what: "features", got: features.len(), expected });
         }
-        if let Tensor::F32 { shape, data } = &mut self.inputs[0].1 {
+        if let Tensor::F32 { shape, data } = &mut self.features {
             shape[2] = count;
             data.clear();
             for band in 0..mels {
                 data.extend((0..count).map(|t| features[t * mels + band]));
             }
         }
-        let inputs: Vec<(&str, &Tensor)> = self.inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        let mut outputs = self.graph.run(&inputs)?;
+        let outputs = self.graph.run(&[("features", &self.features)])?;
         let frames = count / stride;
         let (classes, width) = (self.spec.classes, self.spec.proj_dim());
         for (index, channels, to, what) in
@@ -149,17 +141,10 @@ impl Encoder for StreamEncoder {
         }
         out.frames = frames;
         log_softmax(&mut out.phones, classes);
-        for (input, &output) in self.inputs[1..].iter_mut().zip(&self.next) {
-            std::mem::swap(&mut input.1, &mut outputs[output]);
-        }
         Ok(())
     }
 
     fn reset(&mut self) {
-        for (_, state) in &mut self.inputs[1..] {
-            if let Tensor::F32 { data, .. } = state {
-                data.fill(0.0);
-            }
-        }
+        self.graph.reset();
     }
 }

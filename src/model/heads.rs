@@ -1,12 +1,12 @@
 //! The small graphs around the encoder: window head and text tower.
 
 use super::{Graph, ModelError, Tensor};
-use crate::detect::pool::pool_matrix;
+use crate::detect::{dot, pool::pool_matrix};
 use crate::text::Phone;
 
 /// Scales a vector to unit length; a zero vector stays.
 pub(crate) fn unit(v: &mut [f32]) {
-    let norm = v.iter().map(|x| x * x).sum::<f32>().max(1e-12).sqrt();
+    let norm = dot(v, v).max(1e-12).sqrt();
     for x in v {
         *x /= norm;
     }

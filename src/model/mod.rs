@@ -11,6 +11,7 @@ mod tower;
 #[cfg(feature = "tract")]
 mod tract;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -210,16 +211,45 @@ impl Tensor {
     }
 }
 
+/// An input that an output of the run before feeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Name of the input.
+    pub input: String,
+    /// Name of the output.
+    pub output: String,
+    /// Their dimensions.
+    pub shape: Vec<usize>,
+}
+
 /// A loaded ONNX graph, private to one stream.
 pub trait Graph: Send {
-    /// Runs the graph; inputs by name, outputs in graph order.
+    /// Runs the graph; inputs by name, outputs in graph order, without those that are kept.
     ///
     /// # Errors
-    /// [`ModelError::Graph`] with what the backend said.
+    /// [`ModelError::Graph`] with what the backend said; the kept states are then zero again.
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError>;
 
-    /// Names of the outputs, in graph order.
+    /// Names of the outputs, in graph order, without those that are kept.
     fn output_names(&self) -> &[String];
+
+    /// Keeps these states from run to run where the backend has them, in place of earlier ones; they start at zero.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] names an input or output that the graph lacks.
+    fn keep(&mut self, states: Vec<State>) -> Result<(), ModelError>;
+
+    /// Sets the kept states to zero.
+    fn reset(&mut self);
+}
+
+/// Place of `wanted` among the names of a graph's inputs or outputs; `role` names the graph, `kind` which of them.
+fn place(names: &[String], wanted: &str, role: &str, kind: &str) -> Result<usize, ModelError> {
+    names.iter().position(|n| n == wanted).ok_or_else(|| ModelError::Mismatch {
+        field: role.into(),
+        got: format!("a graph with {kind}s {names:?}"),
+        expected: format!("an {kind} `{wanted}`"),
+    })
 }
 
 /// Loads an ONNX file; `role` names it in errors.
@@ -230,12 +260,12 @@ pub trait Graph: Send {
     not(any(feature = "tract", feature = "ort")),
     allow(unused_variables, reason = "a library without a backend can load nothing")
 )]
-pub fn load_graph(onnx: &[u8], role: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
+pub fn load_graph(onnx: Cow<'static, [u8]>, role: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
     match choice.backend {
         #[cfg(feature = "tract")]
         Backend::Tract => Ok(Box::new(tract::TractGraph::load(onnx, role)?)),
         #[cfg(feature = "ort")]
-        Backend::Ort => Ok(Box::new(ort::OrtGraph::load(onnx, role, choice.provider)?)),
+        Backend::Ort => Ok(Box::new(ort::OrtGraph::load(&onnx, role, choice.provider)?)),
         #[allow(unreachable_patterns, reason = "reachable in builds that lack a backend")]
         missing => Err(ModelError::NoBackend(missing)),
     }

@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{TensorElementType, ValueType};
+use ort::value::{DynValue, TensorElementType, ValueType};
 
-use super::{Backend, Graph, ModelError, Provider, Tensor};
+use super::{Backend, Graph, ModelError, Provider, State, Tensor, place};
 
 /// The process's one environment; the library is loaded when the first graph asks for it.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
@@ -28,7 +28,10 @@ fn environment() -> Result<Environment, ModelError> {
 pub struct OrtGraph {
     role: String,
     session: Session,
+    /// Outputs that are not kept.
     outputs: Vec<String>,
+    /// States and what feeds them; nothing is zero.
+    kept: Vec<(State, Option<DynValue>)>,
 }
 
 impl OrtGraph {
@@ -53,9 +56,24 @@ impl OrtGraph {
                 return Err(fail(format!("output `{}` is not single precision", output.name())));
             };
         }
-        let outputs = session.outputs().iter().map(|o| o.name().to_owned()).collect();
-        Ok(Self { role: role.into(), session, outputs })
+        let outputs = output_names(&session);
+        Ok(Self { role: role.into(), session, outputs, kept: Vec::new() })
     }
+}
+
+fn output_names(session: &Session) -> Vec<String> {
+    session.outputs().iter().map(|o| o.name().to_owned()).collect()
+}
+
+fn to_ort(tensor: &Tensor) -> ort::Result<DynValue> {
+    Ok(match tensor {
+        Tensor::F32 { shape, data } => ort::value::Tensor::from_array((shape.clone(), data.clone()))?.into_dyn(),
+        Tensor::I64 { shape, data } => ort::value::Tensor::from_array((shape.clone(), data.clone()))?.into_dyn(),
+    })
+}
+
+fn zero(shape: &[usize]) -> ort::Result<DynValue> {
+    Ok(ort::value::Tensor::from_array((shape.to_vec(), vec![0.0_f32; shape.iter().product()]))?.into_dyn())
 }
 
 impl Graph for OrtGraph {
@@ -67,19 +85,18 @@ impl Graph for OrtGraph {
             graph: role.clone(),
             message: e.to_string(),
         };
-        let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
+        let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len() + self.kept.len());
         for (name, tensor) in inputs {
-            let value = match tensor {
-                Tensor::F32 { shape, data } => {
-                    ort::value::Tensor::from_array((shape.clone(), data.clone())).map_err(fail)?.into_dyn()
-                }
-                Tensor::I64 { shape, data } => {
-                    ort::value::Tensor::from_array((shape.clone(), data.clone())).map_err(fail)?.into_dyn()
-                }
-            };
-            values.push((name, value.into()));
+            values.push((name, to_ort(tensor).map_err(fail)?.into()));
         }
-        let outputs = self.session.run(values).map_err(fail)?;
+        for (state, value) in &mut self.kept {
+            let value = value.take().map_or_else(|| zero(&state.shape), Ok).map_err(fail)?;
+            values.push((&state.input, value.into()));
+        }
+        let mut outputs = self.session.run(values).map_err(fail)?;
+        for (state, value) in &mut self.kept {
+            *value = outputs.remove(&state.output);
+        }
         self.outputs
             .iter()
             .map(|name| {
@@ -91,5 +108,23 @@ impl Graph for OrtGraph {
 
     fn output_names(&self) -> &[String] {
         &self.outputs
+    }
+
+    fn keep(&mut self, states: Vec<State>) -> Result<(), ModelError> {
+        let inputs: Vec<String> = self.session.inputs().iter().map(|i| i.name().to_owned()).collect();
+        self.outputs = output_names(&self.session);
+        for state in &states {
+            place(&inputs, &state.input, &self.role, "input")?;
+            let at = place(&self.outputs, &state.output, &self.role, "output")?;
+            self.outputs.remove(at);
+        }
+        self.kept = states.into_iter().map(|state| (state, None)).collect();
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        for (_, value) in &mut self.kept {
+            *value = None;
+        }
     }
 }

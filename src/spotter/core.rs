@@ -262,7 +262,7 @@ impl Core for WindowedCore {
 mod tests {
     use super::*;
     use crate::detect::{Embedding, Pronunciation};
-    use crate::model::{Graph, Tensor};
+    use crate::model::{Graph, State, Tensor};
 
     /// Embeds a segment of one band as (first value, last value).
     struct Ends(Vec<String>);
@@ -277,6 +277,12 @@ mod tests {
         fn output_names(&self) -> &[String] {
             &self.0
         }
+
+        fn keep(&mut self, _: Vec<State>) -> Result<(), ModelError> {
+            Ok(())
+        }
+
+        fn reset(&mut self) {}
     }
 
     fn core() -> WindowedCore {

@@ -236,7 +236,7 @@ pub fn run(args: &AlignArgs) -> Result<()> {
     let g2p = || -> Result<Option<G2p>> {
         if let Some(path) = &args.g2p {
             let onnx = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            return Ok(Some(G2p::new(load_graph(&onnx, "g2p.onnx", BackendChoice::default())?)));
+            return Ok(Some(G2p::new(load_graph(onnx.into(), "g2p.onnx", BackendChoice::default())?)));
         }
         let listed = bundle.manifest.files.contains_key("g2p.onnx");
         Ok(listed.then(|| bundle.g2p_graph(BackendChoice::default())).transpose()?.map(G2p::new))

@@ -134,8 +134,8 @@ pub fn prove(single: &[u8], half: &[u8], name: &str, seed: u64) -> Result<Vec<Ch
     let reference = rounded(single, name)?;
     let mut checks = Vec::new();
     for choice in backends() {
-        let want = load_graph(&reference, name, choice)?.run(&given)?;
-        let got = load_graph(half, name, choice)?.run(&given)?;
+        let want = load_graph(reference.clone().into(), name, choice)?.run(&given)?;
+        let got = load_graph(half.to_vec().into(), name, choice)?.run(&given)?;
         let worst = want
             .iter()
             .zip(&got)

@@ -99,7 +99,7 @@ fn greedy(logits: &[f32]) -> Vec<Phone> {
 /// # Errors
 /// If the graph does not load or run.
 pub fn score(onnx: &[u8], words: &[Headword]) -> Result<Scores> {
-    let load = || load_graph(onnx, "g2p.onnx", BackendChoice::default());
+    let load = || load_graph(onnx.to_vec().into(), "g2p.onnx", BackendChoice::default());
     let (mut graph, mut runtime) = (load()?, G2p::new(load()?));
     let (mut by_greedy, mut by_beam, mut missed) = (Tally::default(), Tally::default(), 0);
     for word in words {
