@@ -90,7 +90,7 @@ def main():
         rows = []
         for count in (1, 10, 100, 1000):
             live = [PROGRAM, "--keywords", words_for(count), "--input", "-", "--json"]
-            rows.append((f"kws-live, live chunks of 90 ms, {count} keywords", *measure(live, raw)))
+            rows.append((f"kws-live, live chunks of 120 ms, {count} keywords", *measure(live, raw)))
         for count in (10, 1000):
             scan = [PROGRAM, "scan", "--jobs", "1", "--keywords", words_for(count), "--json", wav]
             rows.append((f"kws-live scan, {count} keywords, one core", *measure(scan)))

@@ -37,7 +37,7 @@ pub struct SpotterConfig {
     pub sensitivity: f32,
     /// Score threshold for all keywords, overriding the sensitivity.
     pub threshold: Option<f32>,
-    /// Scored frames (30 ms; 50 ms for a `jmcl` model) a run of the model: 3 live, 100 for files. Results do not depend on it.
+    /// Scored frames (30 ms; 50 ms for a `jmcl` model) a run of the model: 4 live, 100 for files. Results do not depend on it.
     pub chunk_frames: usize,
     /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
     pub gate: bool,
@@ -51,7 +51,7 @@ impl Default for SpotterConfig {
             choice: BackendChoice::default(),
             sensitivity: 0.5,
             threshold: None,
-            chunk_frames: 3,
+            chunk_frames: 4,
             gate: false,
             near: None,
         }
@@ -89,6 +89,8 @@ pub struct Spotter {
     gate: Option<Gate>,
     /// Scored frames since the last fresh start, heard or not, the warm-up included.
     frames: u64,
+    /// Scored frames that the core was given since it was last started.
+    fed: u64,
     /// Scored frames that the core heard before those that count, since it was last started.
     filling: u64,
     /// Samples fed since stream start.
@@ -159,6 +161,7 @@ impl Spotter {
             levels: [0.0; LEVELS],
             gate: config.gate.then(|| Gate::new(core.memory_frames() + core.delay_frames(), unit, seconds)),
             frames: 0,
+            fed: 0,
             filling: warm_up.len() as u64 / frame_samples,
             start: 0,
             slots: Vec::new(),
@@ -339,6 +342,7 @@ impl Spotter {
         let (filling, features) = gate.replay();
         let fresh = (features.len() / self.unit() - filling) as u64;
         self.core.reset();
+        self.fed = 0;
         // Peaks of the core's old count of frames mean nothing in the new one.
         self.recent.clear();
         for slot in &mut self.slots {
@@ -394,7 +398,9 @@ impl Spotter {
         Clock { origin: self.origin, frame: self.frame_samples, warm: self.filling, position: self.position }
     }
 
-    /// Runs the core over the features that have gathered, whole scored frames.
+    /// Runs the core over the features that have gathered, whole scored frames. A chunk that is not full is the last one before
+    /// a fresh start: it is filled up, since a length of its own would cost the backend another plan, and what the core says of
+    /// the filling is not heard.
     fn run_chunk(
         &mut self,
         on_hit: &mut impl FnMut(&Detection),
@@ -407,8 +413,11 @@ impl Spotter {
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
+        self.fed += (self.features.len() / (self.core.stride() * self.core.mels())) as u64;
+        self.features.resize(self.chunk_features, 0.0);
+        let known = clock.warm..self.fed.saturating_sub(self.core.delay_frames() as u64);
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {
-            if frame < clock.warm {
+            if !known.contains(&frame) {
                 return;
             }
             let slot = &mut slots[keyword];
@@ -503,6 +512,7 @@ impl Spotter {
         self.cold = true;
         self.mel.reset();
         self.core.reset();
+        self.fed = 0;
         self.features.clear();
         self.incoming.clear();
         self.levels = [0.0; LEVELS];

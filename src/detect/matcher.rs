@@ -1,5 +1,7 @@
 //! All keywords against every frame.
 
+use std::ops::Range;
+
 use super::keyword::{Keyword, dot};
 use super::path::PhonePaths;
 use super::prefix::PrefixRing;
@@ -45,7 +47,7 @@ const PATH_MEMORY: usize = 6;
 
 struct Entry {
     /// Which lengths to compare.
-    windows: std::ops::Range<usize>,
+    windows: Range<usize>,
     phones: usize,
     /// Path scores of the last frames.
     recent: [f32; PATH_MEMORY],
@@ -64,6 +66,8 @@ pub struct Matcher {
     ends: Vec<usize>,
     pooled: Vec<f32>,
     embedded: Vec<f32>,
+    /// Lengths that some keyword compares, of all that could be.
+    windows: Range<usize>,
     width: usize,
     frame: u64,
     classes: usize,
@@ -82,6 +86,7 @@ impl Matcher {
             ends: Vec::new(),
             pooled: Vec::new(),
             embedded: Vec::new(),
+            windows: 0..0,
             width: spec.proj_dim(),
             classes: spec.classes,
             frame: 0,
@@ -112,6 +117,9 @@ impl Matcher {
             }
             self.ends.push(self.entries.len());
         }
+        let first = self.entries.iter().map(|e| e.windows.start).min().unwrap_or(0);
+        let last = self.entries.iter().map(|e| e.windows.end).max().unwrap_or(0);
+        self.windows = first..last;
     }
 
     /// Scores a chunk of aligned frames (the encoder's delay already taken off the front by `skip`).
@@ -137,14 +145,15 @@ impl Matcher {
             self.frame += frames as u64;
             return Ok(());
         }
-        let lengths = self.config.window_frames.len();
+        let wanted = &self.config.window_frames[self.windows.clone()];
+        let (lengths, shortest) = (wanted.len(), self.windows.start);
         let dim = self.head.dim();
         self.pooled.resize(frames * lengths * self.width, 0.0);
         self.embedded.resize(frames * lengths * dim, 0.0);
         let rows = output.proj.chunks_exact(self.width).skip(skip);
         for (row, pooled) in rows.zip(self.pooled.chunks_exact_mut(lengths * self.width)) {
             self.ring.push(row);
-            for (&length, out) in self.config.window_frames.iter().zip(pooled.chunks_exact_mut(self.width)) {
+            for (&length, out) in wanted.iter().zip(pooled.chunks_exact_mut(self.width)) {
                 self.ring.pool(length, out);
             }
         }
@@ -168,7 +177,8 @@ impl Matcher {
                     let anchor = &self.anchors[i * dim..(i + 1) * dim];
                     let (mut cosine, mut length) = (-1.0, 1);
                     for w in entry.windows.clone() {
-                        let value = dot(anchor, &windows[w * dim..(w + 1) * dim]);
+                        let at = (w - shortest) * dim;
+                        let value = dot(anchor, &windows[at..at + dim]);
                         if value > cosine {
                             (cosine, length) = (value, self.config.window_frames[w]);
                         }

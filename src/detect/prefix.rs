@@ -51,11 +51,18 @@ impl PrefixRing {
             let scale = 1.0 / (high - low).max(1e-9);
             // Sum up to a fractional frame: linear between the two prefix sums around it.
             let place = |x: f64| {
-                let whole = (x.floor() as u64).min(length.saturating_sub(1));
+                let whole = (x.floor() as u64).min(length);
                 (self.slot(first + whole), self.slot(first + (whole + 1).min(length)), x - whole as f64)
             };
             let ((a0, a1, at), (b0, b1, bt)) = (place(low), place(high));
             let sums = |slot: usize| &self.sums[slot + k * part_dim..][..part_dim];
+            // Most borders are whole frames.
+            if at == 0.0 && bt == 0.0 {
+                for (value, (lo, hi)) in part.iter_mut().zip(sums(a0).iter().zip(sums(b0))) {
+                    *value = ((hi - lo) * scale) as f32;
+                }
+                continue;
+            }
             let (low, high) = (sums(a0).iter().zip(sums(a1)), sums(b0).iter().zip(sums(b1)));
             for (value, ((a, a_next), (b, b_next))) in part.iter_mut().zip(low.zip(high)) {
                 let lo = a + (a_next - a) * at;
