@@ -166,7 +166,7 @@ fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threa
             list[index % LOGITS.len()].push((seconds(d.start), seconds(d.end), seconds(d.emitted)));
         };
         // In pieces, as a live stream comes: the emission time then means something.
-        for piece in samples.chunks(1_440) {
+        for piece in samples.chunks(480) {
             spotter.process(piece, &mut note)?;
         }
         spotter.flush(&mut note)?;
@@ -291,6 +291,6 @@ fn print(report: &Report) {
         log::info!("accuracy {:.1} % of {} one-word recordings", 100.0 * accuracy, report.accuracy_clips);
     }
     if let (Some(median), Some(p90)) = (report.latency_ms_median, report.latency_ms_p90) {
-        log::info!("latency behind the word's end: median {median:.0} ms, p90 {p90:.0} ms, in pieces of 90 ms");
+        log::info!("latency behind the word's end: median {median:.0} ms, p90 {p90:.0} ms, in pieces of 30 ms");
     }
 }
