@@ -1,4 +1,4 @@
-//! The whole: samples to detections, live chunks of 120 ms and scan chunks of 3 s.
+//! The whole: samples to detections, live chunks of 120 ms, and of 90, and scan chunks of 3 s.
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
 mod common;
@@ -11,7 +11,7 @@ use kws_live::spotter::{Spotter, SpotterConfig};
 fn pipeline(c: &mut Criterion) {
     let bundle = common::bundle();
     let samples = common::speech();
-    for (name, chunk_frames) in [("live", 4), ("scan", 100)] {
+    for (name, chunk_frames) in [("live", 4), ("live, 90 ms", 3), ("scan", 100)] {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Elements(10));
         group.sample_size(10);

@@ -136,7 +136,8 @@ mod tests {
             ..Batch::default()
         };
         let cosines = |batch: &Batch| mine(&net, &proj, &texts, batch, 9).windows.matmul(&texts.tr());
-        let found = cosines(&batch).diag(0).min().double_value(&[]);
+        // Best first, whichever of the texts it belongs to.
+        let found = cosines(&batch).amax([1_i64].as_slice(), false).min().double_value(&[]);
         assert!(found > 0.9999, "{found}");
         cosines(&batch).sum(Kind::Float).backward();
         assert!(proj.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
