@@ -1,14 +1,22 @@
 //! The training loop on a made-up language: it learns, and stopping it changes nothing.
 
-use kws_train::fit::CHECKPOINT;
+use kws_train::fit::{CHECKPOINT, FitConfig};
 use tch::Tensor;
 
 use crate::tones;
 
+/// With all that the shipped model was trained with.
+fn config(steps: u64) -> FitConfig {
+    let mut config = tones::config(steps);
+    config.loss.mined = 8;
+    config.optim.muon = vec!["block".into()];
+    config
+}
+
 #[test]
 fn a_tiny_corpus_is_learnt() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    tones::fit(&tones::config(240), folder.path(), None);
+    tones::fit(&config(240), folder.path(), None);
     let rows = tones::metrics(folder.path());
     // Columns: step, rate, loss, ctc, clap, bce, dwd, top1, norm. The first row still has steps of CTC alone.
     let (early, late) = (&rows[1], &rows[rows.len() - 1]);
@@ -21,7 +29,7 @@ fn a_tiny_corpus_is_learnt() {
 #[test]
 fn stopping_and_resuming_changes_nothing() {
     let (straight, stopped) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let config = tones::config(60);
+    let config = config(60);
     tones::fit(&config, straight.path(), None);
     tones::fit(&config, stopped.path(), Some(20));
     tones::fit(&config, stopped.path(), None);

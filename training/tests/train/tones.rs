@@ -91,8 +91,8 @@ pub fn config(steps: u64) -> FitConfig {
             spec_mask: 0.0,
             ..AugmentConfig::default()
         },
-        loss: LossConfig { ctc_only_steps: 10, mined: 8, ..LossConfig::default() },
-        optim: OptimConfig { rate: 6e-3, muon: vec!["block".into()], ..OptimConfig::default() },
+        loss: LossConfig { ctc_only_steps: 10, ..LossConfig::default() },
+        optim: OptimConfig { rate: 6e-3, ..OptimConfig::default() },
         ..FitConfig::default()
     }
 }
