@@ -4,7 +4,7 @@
     pip install pocketsphinx soundfile
     python3 benches/beside_pocketsphinx.py [--data ../shared/data] [--report models/default/report/report.json] [--jobs 2]
 
-Two measures, both from typed text alone, as in models/default/report/report.md:
+Two measures, both from typed text alone (what PocketSphinx's dictionary lacks it is told as the labels have it), as in models/default/report/report.md:
 
 * the wake words of the report, in the same recordings: misses at a number of false alarms an hour and word, one threshold for all words
   and one for each. A detection counts as in `kws-train eval wake`: its middle within half a second of the word's, each word found
@@ -31,6 +31,8 @@ RATE = 16000
 # An utterance is ended, and its detections are read, after so many seconds; the next one begins so many earlier.
 PIECE = 10
 OVERLAP = 1
+# Quiet behind each recording, as `Spotter::flush` gives it.
+QUIET = 0.5
 
 
 def recordings(data, corpora):
@@ -51,14 +53,16 @@ def recordings(data, corpora):
 
 
 def prepare(words, added):
-    """Makes this process's decoder; it listens for `words`, of which it is told how some are said."""
+    """Makes this process's decoder; it listens for all pronunciations of `words`, of which it is told how some are said."""
     from pocketsphinx import Decoder
 
-    listen.decoder = Decoder(lm=None, loglevel="FATAL")
+    # A delay of 0: detections at the very end of a recording count as well.
+    listen.decoder = Decoder(lm=None, kws_delay=0, loglevel="FATAL")
     for word, phones in added.items():
         listen.decoder.add_word(word, " ".join(phones), True)
+    forms = [form for word in words for form in [word, *(f"{word}({i})" for i in range(2, 6))]]
     with tempfile.NamedTemporaryFile("w", suffix=".list") as keys:
-        keys.writelines(f"{word} /{LOWEST}/\n" for word in words)
+        keys.writelines(f"{form} /{LOWEST}/\n" for form in forms if listen.decoder.lookup_word(form))
         keys.flush()
         listen.decoder.add_kws("keys", keys.name)
     listen.decoder.activate_search("keys")
@@ -66,11 +70,13 @@ def prepare(words, added):
 
 def listen(path):
     """Detections `(word, start, end, score)` in one recording, times in seconds; of those close together the highest."""
+    import numpy
     import soundfile
 
     samples, rate = soundfile.read(path, dtype="int16")
     if rate != RATE or samples.ndim != 1:
-        raise SystemExit(f"{path}: {rate} Hz, {samples.ndim} channels; 16 kHz mono is expected")
+        raise ValueError(f"{path}: {rate} Hz, {samples.ndim} channels; 16 kHz mono is expected")
+    samples = numpy.concatenate([samples, numpy.zeros(int(QUIET * RATE), dtype="int16")])
     decoder, heard = listen.decoder, []
     for begin in range(0, max(len(samples) - OVERLAP * RATE, 1), PIECE * RATE):
         decoder.start_utt()
@@ -78,7 +84,7 @@ def listen(path):
         decoder.end_utt()
         for found in decoder.seg() or []:
             start, end = (begin / RATE + frame / 100 for frame in (found.start_frame, found.end_frame + 1))
-            heard.append((found.word.strip(), start, end, found.prob))
+            heard.append((found.word.strip().split("(")[0], start, end, found.prob))
     best = []
     for word, start, end, score in sorted(heard, key=lambda h: -h[3]):
         if all(w != word or abs((s + e) / 2 - (start + end) / 2) >= APART for w, s, e, _ in best):

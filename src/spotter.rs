@@ -355,9 +355,11 @@ impl Spotter {
         let mut outcome = Ok(());
         for value in features {
             self.features.push(value);
-            if self.features.len() == self.chunk_features && outcome.is_ok() {
+            if self.features.len() == self.chunk_features {
                 outcome = self.run_chunk(on_hit, on_score);
-                self.features.clear();
+                if outcome.is_err() {
+                    break;
+                }
             }
         }
         self.gate = Some(gate);
@@ -413,9 +415,9 @@ impl Spotter {
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
-        self.fed += (self.features.len() / (self.core.stride() * self.core.mels())) as u64;
+        let fed = self.fed + (self.features.len() / (self.core.stride() * self.core.mels())) as u64;
         self.features.resize(self.chunk_features, 0.0);
-        let known = clock.warm..self.fed.saturating_sub(self.core.delay_frames() as u64);
+        let known = clock.warm..fed.saturating_sub(self.core.delay_frames() as u64);
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {
             if !known.contains(&frame) {
                 return;
@@ -452,7 +454,9 @@ impl Spotter {
         };
         let outcome = self.core.process(&self.features, &mut take);
         self.features.clear();
-        Ok(outcome?)
+        outcome?;
+        self.fed = fed;
+        Ok(())
     }
 
     /// The stream has ended: lets the last words through the look-ahead and closes open peaks.

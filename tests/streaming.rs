@@ -63,7 +63,7 @@ fn streamed_equals_offline_whatever_the_pieces() {
     assert!(!want.0.is_empty(), "something is heard in the fixture");
     whole.reset();
     assert!(same(&listen(&mut whole, &samples, &[480]), &want), "reset equals new");
-    let live = std::cell::RefCell::new(spotter(3));
+    let live = std::cell::RefCell::new(spotter(4));
     let config = ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(pieces in prop::collection::vec(1_usize..9_000, 1..8))| {
         let mut live = live.borrow_mut();
@@ -119,7 +119,7 @@ fn the_gate_changes_no_detection_and_lets_the_model_rest_in_silence() {
     let (want, never) = of(false, 3, 480);
     assert_eq!(never, 0);
     assert!(want.len() >= 3, "something is heard in the fixture: {want:?}");
-    for (chunk_frames, piece) in [(3, 480), (1, 123), (100, 9_001)] {
+    for (chunk_frames, piece) in [(4, 480), (1, 123), (100, 9_001)] {
         let (got, rested) = of(true, chunk_frames, piece);
         assert!(rested > 16_000 * 20, "rested for {rested} samples only");
         assert_eq!(got.len(), want.len(), "{got:?} instead of {want:?}");

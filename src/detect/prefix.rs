@@ -56,7 +56,7 @@ impl PrefixRing {
             };
             let ((a0, a1, at), (b0, b1, bt)) = (place(low), place(high));
             let sums = |slot: usize| &self.sums[slot + k * part_dim..][..part_dim];
-            // Most borders are whole frames.
+            // Of a length that the parts divide, all borders are whole frames.
             if at == 0.0 && bt == 0.0 {
                 for (value, (lo, hi)) in part.iter_mut().zip(sums(a0).iter().zip(sums(b0))) {
                     *value = ((hi - lo) * scale) as f32;

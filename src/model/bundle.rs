@@ -1,6 +1,5 @@
 //! A model's files, verified.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::embedded;
 use super::{
-    AudioTower, BackendChoice, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead, load_graph,
+    AudioTower, BackendChoice, Bytes, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead,
+    load_graph,
 };
 
 /// Files of a `stream` bundle. A `jmcl` bundle has `audio.onnx` in place of the first two.
@@ -23,7 +23,7 @@ pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.o
 pub struct Bundle {
     /// What it is.
     pub manifest: Manifest,
-    files: Arc<BTreeMap<String, Cow<'static, [u8]>>>,
+    files: Arc<BTreeMap<String, Bytes>>,
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -59,7 +59,7 @@ impl Bundle {
         Self::from_parts(Path::new("embedded manifest.toml"), embedded::MANIFEST, |name, _| {
             let found = embedded::FILES.iter().find(|(n, _)| *n == name);
             found
-                .map(|(_, bytes)| Cow::Borrowed(*bytes))
+                .map(|(_, bytes)| Bytes::Static(bytes))
                 .ok_or_else(|| ModelError::Read { path: name.into(), source: std::io::ErrorKind::NotFound.into() })
         })
     }
@@ -84,7 +84,7 @@ impl Bundle {
     fn from_parts(
         path: &Path,
         manifest: &str,
-        mut read: impl FnMut(&str, &str) -> Result<Cow<'static, [u8]>, ModelError>,
+        mut read: impl FnMut(&str, &str) -> Result<Bytes, ModelError>,
     ) -> Result<Self, ModelError> {
         let manifest: Manifest = toml::from_str(manifest).map_err(|e| ModelError::Manifest {
             path: path.into(),
@@ -106,7 +106,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`ModelError::Mismatch`] if the manifest does not list it.
-    pub fn file(&self, name: &str) -> Result<&Cow<'static, [u8]>, ModelError> {
+    pub fn file(&self, name: &str) -> Result<&Bytes, ModelError> {
         self.files.get(name).ok_or_else(|| ModelError::Mismatch {
             field: format!("files.{name}"),
             got: "missing".into(),

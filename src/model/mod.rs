@@ -11,10 +11,11 @@ mod tower;
 #[cfg(feature = "tract")]
 mod tract;
 
-use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use bundle::{Bundle, FILES, sha256};
 pub(crate) use encoder::log_softmax;
@@ -211,6 +212,32 @@ impl Tensor {
     }
 }
 
+/// A file's bytes, inside the program or shared: clones cost nothing.
+#[derive(Debug, Clone)]
+pub enum Bytes {
+    /// Inside the program.
+    Static(&'static [u8]),
+    /// Read.
+    Shared(Arc<[u8]>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Shared(bytes.into())
+    }
+}
+
 /// An input that an output of the run before feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -260,7 +287,7 @@ fn place(names: &[String], wanted: &str, role: &str, kind: &str) -> Result<usize
     not(any(feature = "tract", feature = "ort")),
     allow(unused_variables, reason = "a library without a backend can load nothing")
 )]
-pub fn load_graph(onnx: Cow<'static, [u8]>, role: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
+pub fn load_graph(onnx: Bytes, role: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
     match choice.backend {
         #[cfg(feature = "tract")]
         Backend::Tract => Ok(Box::new(tract::TractGraph::load(onnx, role)?)),

@@ -76,34 +76,37 @@ fn zero(shape: &[usize]) -> ort::Result<DynValue> {
     Ok(ort::value::Tensor::from_array((shape.to_vec(), vec![0.0_f32; shape.iter().product()]))?.into_dyn())
 }
 
-impl Graph for OrtGraph {
-    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
-        let role = &self.role;
-        let fail = |e: ort::Error| ModelError::Graph {
-            backend: Backend::Ort,
-            action: "run",
-            graph: role.clone(),
-            message: e.to_string(),
-        };
+impl OrtGraph {
+    fn answer(&mut self, inputs: &[(&str, &Tensor)]) -> ort::Result<Vec<Tensor>> {
         let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len() + self.kept.len());
         for (name, tensor) in inputs {
-            values.push((name, to_ort(tensor).map_err(fail)?.into()));
+            values.push((name, to_ort(tensor)?.into()));
         }
         for (state, value) in &mut self.kept {
-            let value = value.take().map_or_else(|| zero(&state.shape), Ok).map_err(fail)?;
+            let value = value.take().map_or_else(|| zero(&state.shape), Ok)?;
             values.push((&state.input, value.into()));
         }
-        let mut outputs = self.session.run(values).map_err(fail)?;
+        let mut outputs = self.session.run(values)?;
         for (state, value) in &mut self.kept {
             *value = outputs.remove(&state.output);
         }
         self.outputs
             .iter()
             .map(|name| {
-                let (shape, data) = outputs[name.as_str()].try_extract_tensor::<f32>().map_err(fail)?;
+                let (shape, data) = outputs[name.as_str()].try_extract_tensor::<f32>()?;
                 Ok(Tensor::F32 { shape: shape.iter().map(|&d| d as usize).collect(), data: data.to_vec() })
             })
             .collect()
+    }
+}
+
+impl Graph for OrtGraph {
+    fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
+        self.answer(inputs).map_err(|e| {
+            self.reset();
+            let graph = self.role.clone();
+            ModelError::Graph { backend: Backend::Ort, action: "run", graph, message: e.to_string() }
+        })
     }
 
     fn output_names(&self) -> &[String] {

@@ -1,10 +1,8 @@
 //! The tract backend.
 
-use std::borrow::Cow;
-
 use tract_onnx::prelude::*;
 
-use super::{Backend, Graph, ModelError, State, Tensor, place};
+use super::{Backend, Bytes, Graph, ModelError, State, Tensor, place};
 
 /// Plans kept for one graph; texts come in a few dozen lengths, audio chunks in one or two.
 const MOST_PLANS: usize = 24;
@@ -14,7 +12,7 @@ const MOST_PLANS: usize = 24;
 /// The parsed graph goes into the first plan: most graphs meet one shape, and for the others the file is read again.
 pub struct TractGraph {
     role: String,
-    onnx: Cow<'static, [u8]>,
+    onnx: Bytes,
     parsed: Option<InferenceModel>,
     inputs: Vec<String>,
     /// All outputs, and those that are not kept.
@@ -35,7 +33,7 @@ struct Kept {
 
 impl TractGraph {
     /// Parses an ONNX file.
-    pub fn load(onnx: Cow<'static, [u8]>, role: &str) -> Result<Self, ModelError> {
+    pub fn load(onnx: Bytes, role: &str) -> Result<Self, ModelError> {
         let fail = |message: String| ModelError::Graph {
             backend: Backend::Tract,
             action: "load",
@@ -157,7 +155,10 @@ impl Graph for TractGraph {
             }
             Ok(given)
         };
-        run().map_err(|e| self.fail(format!("{e:#}")))
+        run().map_err(|e| {
+            self.reset();
+            self.fail(format!("{e:#}"))
+        })
     }
 
     fn output_names(&self) -> &[String] {

@@ -224,7 +224,7 @@ impl StreamModel {
                 terms.clap = term.double_value(&[]);
                 total += term * weights.clap;
             }
-            if weights.bce > 0.0 && strangers > 0 {
+            if weights.bce > 0.0 && wrong.size()[0] > 0 {
                 let term = calibration_bce(&pairing, &self.bce_w, &self.bce_b, 3);
                 terms.bce = term.double_value(&[]);
                 total += term * weights.bce;

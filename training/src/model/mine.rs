@@ -7,7 +7,7 @@ use tch::{Kind, Tensor, no_grad};
 use crate::data::Batch;
 use crate::net::{StreamNet, normalise};
 
-/// Lengths tried, encoder frames a sub-span: with four sub-spans 8 to 60 frames, as the live scorer's.
+/// Lengths tried, encoder frames a sub-span: with four sub-spans 8 to 60 frames (the live scorer's are 6 to 58).
 const SUB_SPANS: [i64; 7] = [2, 3, 4, 6, 8, 11, 15];
 /// Encoder frames between the beginnings of two windows.
 const STEP: i64 = 2;

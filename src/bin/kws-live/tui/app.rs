@@ -13,7 +13,7 @@ use crate::output::DeviceRecord;
 /// Points that a trace remembers.
 pub const HISTORY: usize = 600;
 /// Audio a point of the trace, samples at 16 kHz: one chunk of the live encoder.
-const POINT: u64 = 1_440;
+const POINT: u64 = 1_920;
 /// What one key press moves a threshold by.
 const STEP: f32 = 0.02;
 /// Pictures for which a threshold that was just moved is not read back, so that it does not jump.
