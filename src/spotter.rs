@@ -410,12 +410,12 @@ impl Spotter {
     ) -> Result<(), SpotError> {
         let threshold = self.common_threshold();
         let clock = self.clock();
+        let fed = self.fed + (self.features.len() / self.unit()) as u64;
         let least = self.config.near.map(|sensitivity| self.core.scorer().threshold_at(sensitivity));
         let (slots, hits, recent, near) = (&mut self.slots, &mut self.hits, &mut self.recent, &mut self.near);
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
-        let fed = self.fed + (self.features.len() / (self.core.stride() * self.core.mels())) as u64;
         self.features.resize(self.chunk_features, 0.0);
         let known = clock.warm..fed.saturating_sub(self.core.delay_frames() as u64);
         let mut take = |frame: u64, keyword: usize, score: FrameScore| {

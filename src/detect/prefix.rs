@@ -56,13 +56,6 @@ impl PrefixRing {
             };
             let ((a0, a1, at), (b0, b1, bt)) = (place(low), place(high));
             let sums = |slot: usize| &self.sums[slot + k * part_dim..][..part_dim];
-            // Of a length that the parts divide, all borders are whole frames.
-            if at == 0.0 && bt == 0.0 {
-                for (value, (lo, hi)) in part.iter_mut().zip(sums(a0).iter().zip(sums(b0))) {
-                    *value = ((hi - lo) * scale) as f32;
-                }
-                continue;
-            }
             let (low, high) = (sums(a0).iter().zip(sums(a1)), sums(b0).iter().zip(sums(b1)));
             for (value, ((a, a_next), (b, b_next))) in part.iter_mut().zip(low.zip(high)) {
                 let lo = a + (a_next - a) * at;

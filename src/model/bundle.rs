@@ -114,12 +114,16 @@ impl Bundle {
         })
     }
 
+    fn graph(&self, name: &str, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
+        load_graph(self.file(name)?.clone(), name, choice)
+    }
+
     /// A fresh encoder.
     ///
     /// # Errors
     /// If the backend cannot load it.
     pub fn encoder(&self, choice: BackendChoice) -> Result<Box<dyn Encoder>, ModelError> {
-        let graph = load_graph(self.file("encoder.onnx")?.clone(), "encoder.onnx", choice)?;
+        let graph = self.graph("encoder.onnx", choice)?;
         Ok(Box::new(StreamEncoder::new(
             graph,
             self.manifest.encoder_spec()?,
@@ -132,7 +136,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn window_head(&self, choice: BackendChoice) -> Result<WindowHead, ModelError> {
-        let graph = load_graph(self.file("window.onnx")?.clone(), "window.onnx", choice)?;
+        let graph = self.graph("window.onnx", choice)?;
         Ok(WindowHead::new(graph, self.manifest.encoder_spec()?.proj_dim(), self.manifest.embedding.dim))
     }
 
@@ -141,7 +145,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn text_encoder(&self, choice: BackendChoice) -> Result<TextEncoder, ModelError> {
-        let graph = load_graph(self.file("text.onnx")?.clone(), "text.onnx", choice)?;
+        let graph = self.graph("text.onnx", choice)?;
         let parts = self.manifest.encoder.as_ref().map(|e| e.parts);
         Ok(TextEncoder::new(graph, parts, self.manifest.embedding.dim))
     }
@@ -152,7 +156,7 @@ impl Bundle {
     /// If the model is of another kind, or the backend cannot load it.
     pub fn audio_tower(&self, choice: BackendChoice) -> Result<AudioTower, ModelError> {
         let mels = self.manifest.towers_section()?.mels;
-        let graph = load_graph(self.file("audio.onnx")?.clone(), "audio.onnx", choice)?;
+        let graph = self.graph("audio.onnx", choice)?;
         Ok(AudioTower::new(graph, mels, self.manifest.embedding.dim))
     }
 
@@ -161,7 +165,7 @@ impl Bundle {
     /// # Errors
     /// If the backend cannot load it.
     pub fn g2p_graph(&self, choice: BackendChoice) -> Result<Box<dyn Graph>, ModelError> {
-        load_graph(self.file("g2p.onnx")?.clone(), "g2p.onnx", choice)
+        self.graph("g2p.onnx", choice)
     }
 }
 

@@ -65,17 +65,33 @@ impl TractGraph {
         ModelError::Graph { backend: Backend::Tract, action: "run", graph: self.role.clone(), message }
     }
 
+    /// The inputs in the graph's order: given, or kept from the run before.
+    fn values(&mut self, inputs: &[(&str, &Tensor)]) -> Result<TVec<TValue>, ModelError> {
+        let mut values = TVec::new();
+        for i in 0..self.inputs.len() {
+            let name = &self.inputs[i];
+            let value = if let Some(kept) = self.kept.iter_mut().find(|k| k.input == i) {
+                kept.value.take().map_or_else(|| zero(&kept.shape), Ok)
+            } else {
+                let given = inputs.iter().find(|(n, _)| n == name);
+                to_tract(given.ok_or_else(|| self.fail(format!("input `{name}` is missing")))?.1)
+            };
+            values.push(value.map_err(|e| self.fail(format!("{e:#}")))?);
+        }
+        Ok(values)
+    }
+
     /// Index of the plan for inputs of these types and shapes, made where it is missing.
-    fn plan(&mut self, facts: &[(DatumType, &[usize])]) -> Result<usize, ModelError> {
-        let fits = |shapes: &[Vec<usize>]| shapes.iter().zip(facts).all(|(s, (_, shape))| s == shape);
+    fn plan(&mut self, values: &[TValue]) -> Result<usize, ModelError> {
+        let fits = |shapes: &[Vec<usize>]| shapes.iter().zip(values).all(|(s, v)| s == v.shape());
         if let Some(i) = self.plans.iter().position(|(shapes, _)| fits(shapes)) {
             return Ok(i);
         }
         let parsed = self.parsed.take();
         let build = || -> TractResult<TypedSimpleState> {
             let mut model = parsed.map_or_else(|| parse(&self.onnx), Ok)?;
-            for (i, (kind, shape)) in facts.iter().enumerate() {
-                model.set_input_fact(i, InferenceFact::dt_shape(*kind, *shape))?;
+            for (i, value) in values.iter().enumerate() {
+                model.set_input_fact(i, InferenceFact::dt_shape(value.datum_type(), value.shape()))?;
             }
             model.into_optimized()?.into_runnable()?.spawn()
         };
@@ -83,8 +99,29 @@ impl TractGraph {
         if self.plans.len() == MOST_PLANS {
             self.plans.remove(0);
         }
-        self.plans.push((facts.iter().map(|(_, shape)| shape.to_vec()).collect(), state));
+        self.plans.push((values.iter().map(|v| v.shape().to_vec()).collect(), state));
         Ok(self.plans.len() - 1)
+    }
+
+    fn answer(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
+        let values = self.values(inputs)?;
+        let plan = self.plan(&values)?;
+        let state = &mut self.plans[plan].1;
+        // A loop (LSTM) keeps its last state from run to run; every run of ours starts from zero, so it gets a fresh copy.
+        let mut fresh = state.op_states.iter().any(Option::is_some).then(|| state.clone());
+        let state = fresh.as_mut().unwrap_or(state);
+        let kept = &mut self.kept;
+        let run = || -> TractResult<Vec<Tensor>> {
+            let mut given = Vec::new();
+            for (i, value) in state.run(values)?.into_iter().enumerate() {
+                match kept.iter_mut().find(|k| k.output == i) {
+                    Some(kept) => kept.value = Some(value),
+                    None => given.push(from_tract(&value)?),
+                }
+            }
+            Ok(given)
+        };
+        run().map_err(|e| self.fail(format!("{e:#}")))
     }
 }
 
@@ -111,54 +148,11 @@ fn from_tract(value: &TValue) -> TractResult<Tensor> {
 
 impl Graph for TractGraph {
     fn run(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, ModelError> {
-        let mut kept: Vec<(usize, Option<TValue>)> = self.kept.iter_mut().map(|k| (k.input, k.value.take())).collect();
-        // In the graph's order: a given tensor, or the place of a state in `kept`.
-        let mut ordered = Vec::with_capacity(self.inputs.len());
-        for (i, name) in self.inputs.iter().enumerate() {
-            let state = self.kept.iter().position(|k| k.input == i);
-            let given = inputs.iter().find(|(n, _)| n == name).map(|(_, t)| *t);
-            ordered.push(match (state, given) {
-                (Some(k), _) => Err(k),
-                (None, Some(tensor)) => Ok(tensor),
-                (None, None) => return Err(self.fail(format!("input `{name}` is missing"))),
-            });
-        }
-        let shapes: Vec<Vec<usize>> = self.kept.iter().map(|k| k.shape.clone()).collect();
-        let facts: Vec<(DatumType, &[usize])> = ordered
-            .iter()
-            .map(|value| match value {
-                Ok(Tensor::I64 { shape, .. }) => (i64::datum_type(), shape.as_slice()),
-                Ok(Tensor::F32 { shape, .. }) => (f32::datum_type(), shape.as_slice()),
-                Err(k) => (f32::datum_type(), shapes[*k].as_slice()),
-            })
-            .collect();
-        let plan = self.plan(&facts)?;
-        let state = &mut self.plans[plan].1;
-        // A loop (LSTM) keeps its last state from run to run; every run of ours starts from zero, so it gets a fresh copy.
-        let mut fresh = state.op_states.iter().any(Option::is_some).then(|| state.clone());
-        let state = fresh.as_mut().unwrap_or(state);
-        let states = &mut self.kept;
-        let mut run = || -> TractResult<Vec<Tensor>> {
-            let values = ordered
-                .iter()
-                .map(|value| match value {
-                    Ok(tensor) => to_tract(tensor),
-                    Err(k) => kept[*k].1.take().map_or_else(|| zero(&shapes[*k]), Ok),
-                })
-                .collect::<TractResult<TVec<_>>>()?;
-            let mut given = Vec::new();
-            for (i, value) in state.run(values)?.into_iter().enumerate() {
-                match states.iter_mut().find(|k| k.output == i) {
-                    Some(kept) => kept.value = Some(value),
-                    None => given.push(from_tract(&value)?),
-                }
-            }
-            Ok(given)
-        };
-        run().map_err(|e| {
+        let answer = self.answer(inputs);
+        if answer.is_err() {
             self.reset();
-            self.fail(format!("{e:#}"))
-        })
+        }
+        answer
     }
 
     fn output_names(&self) -> &[String] {

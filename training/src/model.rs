@@ -197,11 +197,7 @@ impl StreamModel {
             let right = windows.narrow(0, 0, spans);
             let wrong = windows.narrow(0, spans, strangers);
             let texts = self.text.forward(&batch.texts, device);
-            let mut doubtful = vec![false; strangers as usize * batch.texts.len()];
-            for &(row, text) in &batch.doubtful {
-                doubtful[row as usize * batch.texts.len() + text as usize] = true;
-            }
-            let doubtful = Tensor::from_slice(&doubtful).view([strangers, batch.texts.len() as i64]).to_device(device);
+            let doubtful = marked(&batch.doubtful, strangers, batch.texts.len() as i64).to_device(device);
             let (wrong, doubtful) = if weights.mined > 0 {
                 let mined = mine::mine(&self.net, &proj, &texts, batch, weights.mined);
                 (Tensor::cat(&[wrong, mined.windows], 0), Tensor::cat(&[doubtful, mined.doubtful], 0))
@@ -242,6 +238,15 @@ impl StreamModel {
         terms.total = total.double_value(&[]);
         Ok((total, terms))
     }
+}
+
+/// Which pairs of a row and a column are in a list, `[rows, columns]`.
+fn marked(pairs: &[(i64, i64)], rows: i64, columns: i64) -> Tensor {
+    let mut marks = vec![false; (rows * columns) as usize];
+    for &(row, column) in pairs {
+        marks[(row * columns + column) as usize] = true;
+    }
+    Tensor::from_slice(&marks).view([rows, columns])
 }
 
 #[cfg(test)]

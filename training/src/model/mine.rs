@@ -4,6 +4,7 @@
 use kws_live::detect::ScorerConfig;
 use tch::{Kind, Tensor, no_grad};
 
+use super::marked;
 use crate::data::Batch;
 use crate::net::{StreamNet, normalise};
 
@@ -31,7 +32,7 @@ pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch
     let size = proj.size();
     let (crops, frames) = (size[0], size[2]);
     let (parts, width) = (net.config().parts, net.config().part_dim);
-    let said = said(batch, texts.size()[0]).to_device(device);
+    let said = marked(&batch.said, crops, texts.size()[0]).to_device(device);
     let sums = proj.cumsum(2, Kind::Float).constant_pad_nd([1, 0]);
     let (found, crop, start, sub) = no_grad(|| {
         let count = batch.true_texts as i64;
@@ -76,16 +77,6 @@ pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch
         })
         .collect();
     Mined { windows: normalise(&net.embed(&Tensor::cat(&pooled, 1))), doubtful: said.index_select(0, &crop) }
-}
-
-/// Whether a text is said in a crop, `[crops, texts]`.
-fn said(batch: &Batch, texts: i64) -> Tensor {
-    let crops = batch.features_shape[0];
-    let mut said = vec![false; (crops * texts) as usize];
-    for &(crop, text) in &batch.said {
-        said[(crop * texts + text) as usize] = true;
-    }
-    Tensor::from_slice(&said).view([crops, texts])
 }
 
 /// Which of the texts that are said no window of `frames` encoder frames is compared with.
