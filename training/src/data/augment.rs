@@ -109,13 +109,21 @@ impl Biquad {
     }
 }
 
+/// Clips of one kind of noise.
+#[derive(Clone)]
+struct Noise {
+    clips: Vec<usize>,
+    /// Whether people speak in them.
+    voices: bool,
+}
+
 /// Sounds to mix in, and the scratch memory to do it with.
 pub struct Augmenter<'a> {
     config: AugmentConfig,
     cache: &'a Cache,
     rooms: Vec<usize>,
-    /// Clips by kind of noise; a kind is drawn first, then a clip.
-    noises: Vec<Vec<usize>>,
+    /// A kind of noise is drawn first, then a clip.
+    noises: Vec<Noise>,
     planner: RealFftPlanner<f32>,
 }
 
@@ -143,17 +151,18 @@ impl<'a> Augmenter<'a> {
             (0..cache.clips().len()).filter(|&i| hit(&cache.clips()[i].id)).collect()
         };
         let kinds = [
-            of(&["noise/"]),
-            of(&["noise/"]),
-            of(&["music/"]),
-            of(&["meetings/", "other-languages/"]),
-            speech.to_vec(),
+            (of(&["noise/"]), false),
+            (of(&["noise/"]), false),
+            (of(&["music/"]), false),
+            (of(&["meetings/", "other-languages/"]), true),
+            (speech.to_vec(), true),
         ];
+        let kinds = kinds.into_iter().map(|(clips, voices)| Noise { clips, voices });
         Self {
             config,
             cache,
             rooms: of(&["rooms/"]),
-            noises: kinds.into_iter().filter(|k| !k.is_empty()).collect(),
+            noises: kinds.filter(|k| !k.clips.is_empty()).collect(),
             planner: RealFftPlanner::new(),
         }
     }
@@ -174,7 +183,9 @@ impl<'a> Augmenter<'a> {
     }
 
     /// Changes a crop in place: room, noise, band, level, clipping, in the order a microphone would see them.
-    pub fn crop(&mut self, rng: &mut SmallRng, x: &mut [f32]) {
+    ///
+    /// Returns whether it now has voices in the background, which may say anything; those of a room tone are too faint.
+    pub fn crop(&mut self, rng: &mut SmallRng, x: &mut [f32]) -> bool {
         let draw = rng.random::<f32>();
         if draw < self.config.measured_room && !self.rooms.is_empty() {
             let clip = self.rooms[rng.random_range(0..self.rooms.len())];
@@ -184,9 +195,7 @@ impl<'a> Augmenter<'a> {
             let response = simulated_room(rng);
             convolve(&mut self.planner, x, &response);
         }
-        if rng.random::<f32>() < self.config.noise {
-            self.add_noise(rng, x, self.config.snr_db);
-        }
+        let voices = rng.random::<f32>() < self.config.noise && self.add_noise(rng, x, self.config.snr_db);
         if rng.random::<f32>() < self.config.room_tone {
             self.add_noise(rng, x, self.config.room_tone_db);
         }
@@ -219,10 +228,13 @@ impl<'a> Augmenter<'a> {
         for s in x.iter_mut() {
             *s = (*s * 32_767.0).round() / 32_767.0;
         }
+        voices
     }
 
-    fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32], snr_db: [f32; 2]) {
+    /// Adds a noise; returns whether somebody speaks in it.
+    fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32], snr_db: [f32; 2]) -> bool {
         let mut noise = vec![0.0_f32; x.len()];
+        let mut spoken = false;
         if self.noises.is_empty() || rng.random::<f32>() < 0.15 {
             // Coloured noise: white through a leaky integrator.
             let leak = uniform(rng, [0.0, 0.98]);
@@ -234,8 +246,9 @@ impl<'a> Augmenter<'a> {
         } else {
             let kind = &self.noises[rng.random_range(0..self.noises.len())];
             let voices = if rng.random::<f32>() < 0.3 { rng.random_range(2..5) } else { 1 };
+            spoken = kind.voices;
             for _ in 0..voices {
-                let clip = self.cache.samples(kind[rng.random_range(0..kind.len())]);
+                let clip = self.cache.samples(kind.clips[rng.random_range(0..kind.clips.len())]);
                 if clip.is_empty() {
                     continue;
                 }
@@ -246,6 +259,7 @@ impl<'a> Augmenter<'a> {
             }
         }
         mix(x, &noise, uniform(rng, snr_db));
+        spoken
     }
 }
 
@@ -376,6 +390,24 @@ mod tests {
         let noise: Vec<f32> = x.iter().zip(&clean).map(|(a, b)| a - b).collect();
         let snr = 10.0 * (power(&clean) / power(&noise)).log10();
         assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+    }
+
+    #[test]
+    fn voices_in_the_background_are_reported() {
+        let mut cache = Cache::default();
+        let tone: Vec<f32> = (0..32_000).map(|i| (i as f32 * 0.3).sin() * 0.3).collect();
+        let mut rng = SmallRng::seed_from_u64(5);
+        for (id, share) in [("noise/tone", 0.0), ("meetings/talk", 0.85)] {
+            cache = Cache::default();
+            cache.add(id.into(), &tone);
+            let config = AugmentConfig { noise: 1.0, ..AugmentConfig::none() };
+            let mut augmenter = Augmenter::new(config, &cache, &[]);
+            let voices = (0..400).filter(|_| augmenter.crop(&mut rng, &mut tone.clone())).count();
+            // The rest is coloured noise.
+            assert!((voices as f32 / 400.0 - share).abs() < 0.06, "{id}: {voices} of 400");
+        }
+        let faint = AugmentConfig { room_tone: 1.0, room_tone_db: [30.0, 40.0], ..AugmentConfig::none() };
+        assert!(!Augmenter::new(faint, &cache, &[]).crop(&mut rng, &mut tone.clone()));
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub struct Batch {
     pub background: Vec<i64>,
     /// Pairs that are neither right nor wrong: row of `wrong` and then `background`, counted on, and text.
     pub doubtful: Vec<(i64, i64)>,
-    /// Crops and right texts that are said in them, by spelling or by phones, also across words.
+    /// Crops and right texts that are said in them, by spelling or by phones, also across words; voices in the background
+    /// count as saying all of them.
     pub said: Vec<(i64, i64)>,
     /// Right texts first, then mutants.
     pub texts: Vec<Vec<Phone>>,
@@ -226,10 +227,10 @@ impl Batcher {
         let mut mel = LogMel::new(&self.frontend).context("front end")?;
         for _ in 0..self.config.crops {
             let (mut crop, focus) = self.crop(&mut rng, samples, &themes);
-            self.augmenter.crop(&mut rng, &mut crop.audio);
+            let voices = self.augmenter.crop(&mut rng, &mut crop.audio);
             self.features(&mut rng, &mut mel, &crop.audio, &mut builder.batch.features);
             let spans = self.spans(&mut rng, &crop, &focus);
-            builder.add(&mut rng, &crop, &spans);
+            builder.add(&mut rng, &crop, &spans, voices);
         }
         let mut batch = builder.finish(&mut rng);
         batch.seconds = (self.config.crops * samples) as f32 / RATE;
@@ -378,6 +379,8 @@ struct BatchBuilder<'a> {
     near_background: Vec<Vec<(String, Vec<Phone>)>>,
     /// Words of each crop, spelled, with a space on either side of each.
     spelled: Vec<String>,
+    /// Whether voices in a crop's background may say any text.
+    voices: Vec<bool>,
     by_phones: HashMap<Vec<Phone>, i64>,
     keys: HashMap<String, i64>,
 }
@@ -401,16 +404,18 @@ impl<'a> BatchBuilder<'a> {
             near_wrong: Vec::new(),
             near_background: Vec::new(),
             spelled: Vec::new(),
+            voices: Vec::new(),
             by_phones: HashMap::new(),
             keys: HashMap::new(),
         }
     }
 
-    fn add(&mut self, rng: &mut SmallRng, crop: &Crop, spans: &[Span]) {
+    fn add(&mut self, rng: &mut SmallRng, crop: &Crop, spans: &[Span], voices: bool) {
         let targets = crop.targets();
         self.batch.target_lengths.push(targets.len() as i64);
         self.batch.targets.extend(targets);
         self.spelled.push(format!(" {} ", joined(&crop.words).0));
+        self.voices.push(voices);
         let crop_index = self.windows.len();
         self.windows.push(Vec::new());
         let frames = |seconds: f32| seconds / 0.03;
@@ -486,7 +491,7 @@ impl<'a> BatchBuilder<'a> {
             from += length as usize;
             for (text, (phones, key)) in texts.iter().zip(&self.batch.text_keys).enumerate() {
                 let heard = targets.windows(phones.len()).any(|window| window == phones.as_slice());
-                if heard || spelled.contains(&spellings[key]) {
+                if self.voices[crop] || heard || spelled.contains(&spellings[key]) {
                     said.push((crop as i64, text as i64));
                 }
             }
@@ -553,10 +558,27 @@ mod tests {
         let (cache, corpus) = tiny_corpus();
         let config = BatchConfig { crops: 12, speechless: 0.3, isolated: 1.0, mutants: 0, ..BatchConfig::default() };
         let shape = Shape { stride: 3, delay: 1, parts: 4 };
-        let mut batcher =
-            Batcher::new(cache, &[corpus], config, AugmentConfig::none(), FrontendConfig::default(), shape, 1)
-                .expect("words");
-        let batch = batcher.batch(0).expect("a batch");
+        let batch = |augment| {
+            Batcher::new(
+                cache,
+                std::slice::from_ref(&corpus),
+                config.clone(),
+                augment,
+                FrontendConfig::default(),
+                shape,
+                1,
+            )
+            .and_then(|mut batcher| batcher.batch(0))
+            .expect("a batch")
+        };
+        let noisy = batch(AugmentConfig { noise: 1.0, ..AugmentConfig::none() });
+        let says_all = |crop: i64| noisy.said.iter().filter(|(c, _)| *c == crop).count() == noisy.true_texts;
+        let noisy_crops = (0..12).filter(|&c| says_all(c)).count();
+        assert!(
+            (6..12).contains(&noisy_crops),
+            "voices behind {noisy_crops} of 12 crops, coloured noise behind the others"
+        );
+        let batch = batch(AugmentConfig::none());
         for (row, &text) in batch.right.iter().zip(&batch.right_text) {
             assert!(batch.said.contains(&(row / batch.windows as i64, text)));
         }

@@ -181,7 +181,7 @@ impl WordBatcher {
         let from = at(word.start - rng.random_range(0.3..2.0));
         let to = (at(word.end) + self.frontend.window as usize).min(samples.len());
         let mut audio: Vec<f32> = samples[from..to].iter().map(|s| f32::from(*s) / 32_768.0).collect();
-        self.augmenter.crop(rng, &mut audio);
+        let _ = self.augmenter.crop(rng, &mut audio);
         let wanted = self.frontend.frames_within(at(word.start) - from..at(word.end) - from);
         mel.reset();
         let mut frame_number = 0;
