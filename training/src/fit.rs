@@ -45,7 +45,7 @@ pub struct FitConfig {
     pub steps: u64,
     /// Seed of weights and batches.
     pub seed: u64,
-    /// A `stream` bundle to learn from (`stream` only).
+    /// A `stream` bundle to learn from (`stream` only); the run starts with its text tower, if that is as large as its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
     /// Convolutions in bfloat16 (`stream` only), where the device computes it.
@@ -216,17 +216,29 @@ fn fit_stream(
     };
     let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
     let mut batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
-    if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir() && !args.out.join(CHECKPOINT).exists()) {
-        init::from_bundle(bundle, &model, &config.stream, &batcher.batch(0)?)?;
-        log::info!("weights from the bundle {}", bundle.display());
-    }
+    let first = batcher.batch(0)?;
     let teach = |folder: &PathBuf| {
-        let teacher = init::read_bundle(folder, device, &batcher.batch(0)?)?;
+        let teacher = init::read_bundle(folder, device, &first)?;
         teacher.check_student(&config.stream)?;
         log::info!("learns from {}, {} weights", folder.display(), weights(&teacher));
         anyhow::Ok(teacher)
     };
     let teacher = config.teacher.as_ref().map(teach).transpose()?;
+    if !args.out.join(CHECKPOINT).exists() {
+        if let Some(checkpoint) = args.init.as_ref().filter(|i| i.is_file()) {
+            init::check_checkpoint(checkpoint, &config.stream)?;
+        }
+        let text = teacher.as_ref().map(|t| init::text_tower(t, &model)).unwrap_or_default();
+        if !text.is_empty() {
+            log::info!("the text tower starts as the teacher's");
+        }
+        if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir()) {
+            init::from_bundle(bundle, &model, &config.stream, &first, text)?;
+            log::info!("weights from the bundle {}", bundle.display());
+        } else {
+            init::set(&model.vars, &text);
+        }
+    }
     let (utterances, themes) = batcher.sizes();
     log::info!("{} weights; {utterances} recordings with word times, {themes} words said by several", weights(&model));
     let bf16 = config.bf16 && computes_bf16(device);

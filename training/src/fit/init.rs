@@ -12,23 +12,72 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::data::Batch;
 use crate::export::{Constant, constants};
+use crate::fit::FitConfig;
 use crate::model::{StreamModel, Variables};
 use crate::net::{Mode, Norm, StreamConfig, TextConfig};
 
-/// Sets the weights of `model` to a bundle's, whose encoder may have been smaller (see [`from_checkpoint`]).
+/// Sets the weights of `model` to a bundle's, whose encoder may have been smaller (see [`from_checkpoint`]); those of `other`
+/// go before the bundle's own.
 ///
 /// # Errors
 /// If the folder holds no `stream` bundle of the model's sizes or smaller.
-pub fn from_bundle(folder: &Path, model: &StreamModel, stream: &StreamConfig, batch: &Batch) -> Result<()> {
+pub fn from_bundle(
+    folder: &Path,
+    model: &StreamModel,
+    stream: &StreamConfig,
+    batch: &Batch,
+    other: BTreeMap<String, Tensor>,
+) -> Result<()> {
     let saved = read_bundle(folder, model.vars.device(), batch)?;
-    let dilations = &saved.net.config().dilations;
+    check_dilations(folder, &stream.dilations, &saved.net.config().dilations)?;
+    let mut weights: BTreeMap<String, Tensor> = saved.vars.variables().into_iter().collect();
+    weights.extend(other);
+    grow(folder, &weights, &model.vars)
+}
+
+/// Whether a run's blocks begin as those of the weights it starts from: their shapes would not tell.
+fn check_dilations(place: &Path, run: &[i64], saved: &[i64]) -> Result<()> {
     ensure!(
-        stream.dilations.starts_with(dilations),
-        "{} has {} encoder blocks of dilations {dilations:?}: those of the run must begin so",
-        folder.display(),
-        dilations.len()
+        run.starts_with(saved),
+        "{} has {} encoder blocks of dilations {saved:?}: those of the run must begin so",
+        place.display(),
+        saved.len()
     );
-    grow(folder, &saved.vars.variables().into_iter().collect(), &model.vars)
+    Ok(())
+}
+
+/// Whether a `stream` run can start from a checkpoint, as far as the configuration beside that says.
+///
+/// # Errors
+/// If that cannot be read, or its blocks are others.
+pub fn check_checkpoint(path: &Path, stream: &StreamConfig) -> Result<()> {
+    let beside = path.with_file_name("config.toml");
+    if beside.exists() {
+        check_dilations(path, &stream.dilations, &FitConfig::read(&beside)?.stream.dilations)?;
+    }
+    Ok(())
+}
+
+/// The weights of a teacher's text tower, if the one of `model` has its sizes: a student that starts with them has the places of
+/// the words that its windows are to come near.
+pub fn text_tower(teacher: &StreamModel, model: &StreamModel) -> BTreeMap<String, Tensor> {
+    let tower = |m: &StreamModel| -> BTreeMap<String, Tensor> {
+        m.vars.variables().into_iter().filter(|(name, _)| name.starts_with("text.")).collect()
+    };
+    let sizes = |m: &StreamModel| -> Vec<Vec<i64>> { tower(m).values().map(Tensor::size).collect() };
+    if sizes(teacher) == sizes(model) { tower(teacher) } else { BTreeMap::new() }
+}
+
+/// Sets those weights of `vars` that are in `weights`.
+pub fn set(vars: &VarStore, weights: &BTreeMap<String, Tensor>) {
+    let mut variables = vars.variables();
+    no_grad(|| {
+        for (name, weight) in weights {
+            if let Some(variable) = variables.get_mut(name) {
+                variable.copy_(weight);
+            }
+        }
+    });
 }
 
 /// The model of a bundle, in its own sizes. Its convolutions hold the batch norms that they were trained with; those take new
@@ -180,7 +229,6 @@ mod tests {
     use super::*;
     use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
     use crate::export;
-    use crate::fit::FitConfig;
     use tch::Kind;
 
     #[test]
@@ -214,6 +262,16 @@ mod tests {
             let new = if name.contains("up") { gradient.narrow(1, 12, 8) } else { gradient };
             assert!(new.abs().max().double_value(&[]) > 0.0, "`{name}` does not learn");
         }
+        let beside = |dilations| {
+            let config = FitConfig { stream: sized(12, dilations), ..FitConfig::default() };
+            std::fs::write(folder.path().join("config.toml"), toml::to_string(&config).expect("a configuration"))
+                .expect("room on the disk");
+            check_checkpoint(&path, grown.net.config())
+        };
+        check_checkpoint(&path, grown.net.config()).expect("nothing is known of it");
+        beside(vec![1, 2]).expect("it begins so");
+        let error = beside(vec![2, 1]).expect_err("other dilations").to_string();
+        assert!(error.contains("dilations [2, 1]"), "{error}");
         let wider = StreamConfig { width: 32, ..sized(12, vec![1, 2]) };
         let error = from_checkpoint(&path, &model(&wider).vars).expect_err("another width").to_string();
         assert!(error.contains("in "), "{error}");
@@ -248,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
         let fresh = StreamModel::new(Device::Cpu, &stream, &text);
-        from_bundle(folder.path(), &fresh, &stream, &batch).expect("the same sizes");
+        from_bundle(folder.path(), &fresh, &stream, &batch, BTreeMap::new()).expect("the same sizes");
         let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);
         let worst = (run(&trained) - run(&fresh)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "differs by {worst}");
@@ -260,15 +318,25 @@ mod tests {
         let embed = |m: &StreamModel| no_grad(|| m.text.forward(&texts, Device::Cpu));
         let worst = (embed(&trained) - embed(&fresh)).abs().max().to_kind(Kind::Double).double_value(&[]);
         assert!(worst < 1e-5, "texts differ by {worst}");
+        // The text tower may be a teacher's, if it is as large.
+        let teacher = StreamModel::new(Device::Cpu, &stream, &text);
+        from_bundle(folder.path(), &fresh, &stream, &batch, text_tower(&teacher, &fresh)).expect("the same sizes");
+        assert!(embed(&teacher).equal(&embed(&fresh)) && !embed(&teacher).equal(&embed(&trained)));
+        let alone = StreamModel::new(Device::Cpu, &stream, &text);
+        set(&alone.vars, &text_tower(&teacher, &alone));
+        assert!(embed(&teacher).equal(&embed(&alone)) && !run(&teacher).equal(&run(&alone)));
+        let wide = StreamModel::new(Device::Cpu, &stream, &TextConfig { width: 24, ..text.clone() });
+        assert!(text_tower(&teacher, &wide).is_empty());
         // A larger encoder starts from it as well.
         let larger = StreamConfig { bottleneck: 16, dilations: vec![1, 2, 1], ..stream };
         let grown = StreamModel::new(Device::Cpu, &larger, &text);
-        from_bundle(folder.path(), &grown, &larger, &batch).expect("a larger encoder");
+        from_bundle(folder.path(), &grown, &larger, &batch, BTreeMap::new()).expect("a larger encoder");
         let worst = (run(&trained) - run(&grown)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "the larger one differs by {worst}");
         let shorter = StreamConfig { dilations: vec![1], ..larger };
         let short = StreamModel::new(Device::Cpu, &shorter, &text);
-        let error = from_bundle(folder.path(), &short, &shorter, &batch).expect_err("too few").to_string();
+        let error =
+            from_bundle(folder.path(), &short, &shorter, &batch, BTreeMap::new()).expect_err("too few").to_string();
         assert!(error.contains("has 2 encoder blocks"), "{error}");
     }
 }
