@@ -8,7 +8,7 @@ mod score;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::text::Phone;
 use rand::SeedableRng;
@@ -50,6 +50,9 @@ pub struct G2pArgs {
     /// Compute threads.
     #[arg(long, default_value_t = 2)]
     pub threads: i32,
+    /// Train nothing: score this g2p.onnx, as a bundle has it, on the held-out words.
+    #[arg(long, value_name = "FILE")]
+    pub score: Option<PathBuf>,
 }
 
 /// A spelling and one of its pronunciations.
@@ -106,6 +109,11 @@ pub fn run(args: &G2pArgs) -> Result<()> {
     tch::manual_seed(args.seed as i64);
     let (held_out, train): (Vec<Headword>, Vec<Headword>) =
         read(&args.lexicon)?.into_iter().partition(Headword::held_out);
+    if let Some(file) = &args.score {
+        let onnx = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        log::info!("{}", score(&onnx, &held_out)?);
+        return Ok(());
+    }
     let examples: Vec<Example<'_>> = train
         .iter()
         .flat_map(|w| w.phones.iter().map(|p| Example { letters: &w.letters, phones: p }))
