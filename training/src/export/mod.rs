@@ -1,7 +1,7 @@
 //! `kws-train export`: a trained model to a bundle, with proof of parity.
 
+mod compact;
 mod graph;
-mod half;
 mod jmcl;
 mod parity;
 mod stream;
@@ -19,8 +19,8 @@ use kws_live::model::{
 use kws_live::text::{CLASSES, SYMBOLS};
 use tch::Device;
 
+pub(crate) use compact::{Constant, constants};
 pub use graph::{Dim, GraphBuilder, OPSET};
-pub(crate) use half::{Constant, constants};
 pub use jmcl::write as write_jmcl;
 pub use parity::{Check, TOLERANCE, check, difference};
 pub(crate) use parity::{backends, verdict};
@@ -43,7 +43,7 @@ pub struct ExportArgs {
     /// The model's name.
     #[arg(long, default_value = "default")]
     pub name: String,
-    /// Keep the weights in single precision: files twice as long.
+    /// Keep the weights in single precision: files four times as long.
     #[arg(long)]
     pub single: bool,
 }
@@ -67,8 +67,8 @@ pub fn run(args: &ExportArgs) -> Result<()> {
             (write_jmcl(&model, &config, &args.out, &args.name, step)?, step)
         }
     };
-    let halved = if args.single { Vec::new() } else { halve_bundle(&args.out, config.seed)? };
-    for check in checks.into_iter().chain(halved) {
+    let compacted = if args.single { Vec::new() } else { compact_bundle(&args.out, config.seed)? };
+    for check in checks.into_iter().chain(compacted) {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
     log::info!("{} at step {step} -> {}", checkpoint.display(), args.out.display());
@@ -172,11 +172,11 @@ fn publish(
     Ok(checks)
 }
 
-/// Gives every graph of a bundle half-precision weights, after proof that each computes the same from them.
+/// Gives every graph of a bundle eight-bit weights, after proof that each computes the same from them.
 ///
 /// # Errors
 /// If a file cannot be read, proven or written; then nothing is replaced.
-pub fn halve_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
+pub fn compact_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
     let path = folder.join("manifest.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut manifest: Manifest = toml::from_str(&text)?;
@@ -186,11 +186,11 @@ pub fn halve_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
         manifest.files.iter_mut().filter(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "onnx"))
     {
         let bytes = fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let halved = half::halve(&bytes, name)?;
-        if halved != bytes {
-            checks.extend(half::prove(&bytes, &halved, name, seed)?);
-            entry.sha256 = sha256(&halved);
-            files.insert(name.clone(), halved);
+        let compacted = compact::compact(&bytes, name)?;
+        if compacted != bytes {
+            checks.extend(compact::prove(&bytes, &compacted, name, seed)?);
+            entry.sha256 = sha256(&compacted);
+            files.insert(name.clone(), compacted);
         }
     }
     write_files(folder, &files, &manifest)?;
