@@ -193,8 +193,7 @@ fn a_signal_ends_it_with_status_0_whatever_was_heard() {
             results.read_line(&mut first).expect("text");
             assert!(first.contains("detection"), "{first}");
         }
-        let sent = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|s| s.success()));
+        common::signal(&child, signal);
         assert_eq!(child.wait().expect("it ends").code(), Some(0), "SIG{signal}");
         drop(pipe);
     }

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::{PROGRAM, installed, recording, skip, text, wait_until};
+use common::{PROGRAM, installed, kill, recording, skip, text, wait_until};
 
 /// A private tmux server, ended with the test.
 struct Tmux {
@@ -126,7 +126,7 @@ fn control_c_and_a_signal_leave_a_clean_terminal() {
             tmux.keys(&["C-c"]);
         } else {
             let id = tmux.number("pid").expect("it runs").to_string();
-            assert!(Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|s| s.success()));
+            assert!(kill(&id, "TERM"));
         }
         assert!(wait_until(|| tmux.status().is_some()), "it does not end:\n{}", tmux.screen());
         assert_eq!(tmux.status(), Some(1));
@@ -144,7 +144,7 @@ fn it_ends_when_its_terminal_is_closed() {
     tmux.shows("real-time factor");
     let id = tmux.number("pid").expect("it runs").to_string();
     tmux.call(&["kill-server"]);
-    let alive = || Command::new("kill").args(["-0", &id]).output().is_ok_and(|out| out.status.success());
+    let alive = || kill(&id, "0");
     assert!(wait_until(|| !alive()), "process {id} outlives its terminal");
 }
 
