@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::data::prepare::corpus_folders;
-use crate::data::{AugmentConfig, BatchConfig, Batcher, Cache, Corpus, Shape, WordBatcher, WordsConfig};
+use crate::data::{AugmentConfig, Batch, BatchConfig, Batcher, Cache, Corpus, Shape, WordBatcher, WordsConfig};
 use crate::loss::{Objective, ObjectiveConfig};
 use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
 use crate::net::{JmclConfig, StreamConfig, TextConfig};
@@ -216,7 +216,10 @@ fn fit_stream(
     };
     let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
     let mut batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
-    let first = batcher.batch(0)?;
+    let fresh = !args.out.join(CHECKPOINT).exists();
+    let bundle = args.init.as_ref().filter(|i| fresh && i.is_dir());
+    // For the statistics of what comes out of a bundle.
+    let first = if bundle.is_some() || config.teacher.is_some() { batcher.batch(0)? } else { Batch::default() };
     let teach = |folder: &PathBuf| {
         let teacher = init::read_bundle(folder, device, &first)?;
         teacher.check_student(&config.stream)?;
@@ -224,7 +227,7 @@ fn fit_stream(
         anyhow::Ok(teacher)
     };
     let teacher = config.teacher.as_ref().map(teach).transpose()?;
-    if !args.out.join(CHECKPOINT).exists() {
+    if fresh {
         if let Some(checkpoint) = args.init.as_ref().filter(|i| i.is_file()) {
             init::check_checkpoint(checkpoint, &config.stream)?;
         }
@@ -232,7 +235,7 @@ fn fit_stream(
         if !text.is_empty() {
             log::info!("the text tower starts as the teacher's");
         }
-        if let Some(bundle) = args.init.as_ref().filter(|i| i.is_dir()) {
+        if let Some(bundle) = bundle {
             init::from_bundle(bundle, &model, &config.stream, &first, text)?;
             log::info!("weights from the bundle {}", bundle.display());
         } else {

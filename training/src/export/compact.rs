@@ -11,9 +11,9 @@ use rand::{Rng, SeedableRng};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
 use tract_onnx::pb::type_proto::Value as Kind;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 
-use super::graph::int;
+use super::graph::{int, node, single};
 use super::parity::{Check, backends, difference, verdict};
 
 /// Constants of fewer numbers stay as they are: nothing is gained.
@@ -101,16 +101,6 @@ fn singles(tensor: &TensorProto) -> Vec<f32> {
     tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-fn single(name: &str, dims: Vec<i64>, values: &[f32]) -> TensorProto {
-    TensorProto {
-        name: name.into(),
-        dims,
-        data_type: DataType::Float as i32,
-        raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        ..TensorProto::default()
-    }
-}
-
 fn is_large(tensor: &TensorProto) -> bool {
     tensor.data_type == DataType::Float as i32 && tensor.raw_data.len() >= 4 * FEWEST
 }
@@ -142,7 +132,7 @@ fn expand(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
         stored.iter().filter_map(|t| Some((t.name.strip_suffix(SCALE)?.to_owned(), t.clone()))).collect();
     let mut done = Vec::new();
     for tensor in stored {
-        let single = if let Some(first) = tensor.name.strip_suffix(HALF) {
+        let constant = if let Some(first) = tensor.name.strip_suffix(HALF) {
             let halves = tensor.raw_data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
             single(first, tensor.dims.clone(), &halves.collect::<Vec<f32>>())
         } else if let Some(first) = tensor.name.strip_suffix(EIGHT) {
@@ -163,8 +153,8 @@ fn expand(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
             graph.initializer.push(tensor);
             continue;
         };
-        done.push(single.name.clone());
-        graph.initializer.push(single);
+        done.push(constant.name.clone());
+        graph.initializer.push(constant);
     }
     // The nodes that brought a constant back, and what lay between them.
     let back = |output: &str| done.iter().any(|d| output == d || output.strip_suffix(CAST) == Some(d));
@@ -184,17 +174,7 @@ pub fn compact(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
     }
     let (mut model, mut graph) = decode(&expand(onnx, name)?, name)?;
     let mut back = Vec::new();
-    let mut node = |op: &str, inputs: &[&str], output: &str| {
-        let attribute = if op == "Cast" { vec![int("to", DataType::Float as i64)] } else { Vec::new() };
-        back.push(NodeProto {
-            name: format!("n_{output}"),
-            op_type: op.into(),
-            input: inputs.iter().map(|i| (*i).to_owned()).collect(),
-            output: vec![output.into()],
-            attribute,
-            ..NodeProto::default()
-        });
-    };
+    let cast = |input: &str, output: &str| node("Cast", &[input], output, vec![int("to", DataType::Float as i64)]);
     for tensor in std::mem::take(&mut graph.initializer) {
         if !is_large(&tensor) {
             graph.initializer.push(tensor);
@@ -204,8 +184,8 @@ pub fn compact(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
         let named = |ending: &str| format!("{first}{ending}");
         let eight = (tensor.dims.len() > 1).then(|| Eight::of(&tensor.dims, &weights));
         if let Some(Eight { values, steps, shape }) = eight.filter(|e| e.loss(&tensor.dims, &weights) <= MOST.powi(2)) {
-            node("Cast", &[&named(EIGHT)], &named(CAST));
-            node("Mul", &[&named(CAST), &named(SCALE)], first);
+            back.push(cast(&named(EIGHT), &named(CAST)));
+            back.push(node("Mul", &[&named(CAST), &named(SCALE)], first, Vec::new()));
             graph.initializer.push(single(&named(SCALE), shape, &steps));
             graph.initializer.push(TensorProto {
                 name: named(EIGHT),
@@ -216,7 +196,7 @@ pub fn compact(onnx: &[u8], name: &str) -> Result<Vec<u8>> {
         } else {
             let halves: Vec<f16> = weights.into_iter().map(f16::from_f32).collect();
             ensure!(halves.iter().all(|h| h.is_finite()), "{name}: `{first}` is too large for half precision");
-            node("Cast", &[&named(HALF)], first);
+            back.push(cast(&named(HALF), first));
             graph.initializer.push(TensorProto {
                 name: named(HALF),
                 data_type: DataType::Float16 as i32,

@@ -56,6 +56,29 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..AttributeProto::default() }
 }
 
+/// A node with one output; it has the output's name.
+pub(super) fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+    NodeProto {
+        name: format!("n_{output}"),
+        op_type: op.into(),
+        input: inputs.iter().map(|s| (*s).to_owned()).collect(),
+        output: vec![output.into()],
+        attribute,
+        ..NodeProto::default()
+    }
+}
+
+/// A constant in single precision.
+pub(super) fn single(name: &str, dims: Vec<i64>, values: &[f32]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims,
+        data_type: DataType::Float as i32,
+        raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
 impl GraphBuilder {
     /// An empty graph.
     pub fn new(name: &str) -> Self {
@@ -86,13 +109,7 @@ impl GraphBuilder {
     /// If `data` does not fill `shape`.
     pub fn weights(&mut self, name: &str, shape: &[usize], data: &[f32]) -> String {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "`{name}` fills its shape");
-        self.graph.initializer.push(TensorProto {
-            name: name.into(),
-            dims: shape.iter().map(|&d| d as i64).collect(),
-            data_type: DataType::Float as i32,
-            raw_data: data.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            ..TensorProto::default()
-        });
+        self.graph.initializer.push(single(name, shape.iter().map(|&d| d as i64).collect(), data));
         name.into()
     }
 
@@ -114,14 +131,7 @@ impl GraphBuilder {
     }
 
     fn push(&mut self, op: &str, inputs: &[&str], output: String, attribute: Vec<AttributeProto>) -> String {
-        self.graph.node.push(NodeProto {
-            name: format!("n_{output}"),
-            op_type: op.into(),
-            input: inputs.iter().map(|s| (*s).to_owned()).collect(),
-            output: vec![output.clone()],
-            attribute,
-            ..NodeProto::default()
-        });
+        self.graph.node.push(node(op, inputs, &output, attribute));
         output
     }
 
