@@ -119,6 +119,16 @@ impl StreamModel {
         (self.bce_w.softplus().double_value(&[]), self.bce_b.double_value(&[]))
     }
 
+    /// Sets what [`StreamModel::calibration`] gives; `gain` is above 0.
+    pub fn set_calibration(&self, gain: f64, bias: f64) {
+        no_grad(|| {
+            let [mut w, mut b] = [&self.bce_w, &self.bce_b].map(Tensor::shallow_clone);
+            // softplus(w) = gain, without overflow
+            let _ = w.fill_(gain + (-(-gain).exp()).ln_1p());
+            let _ = b.fill_(bias);
+        });
+    }
+
     /// Whether `self` can teach `student`.
     ///
     /// # Errors
@@ -196,10 +206,10 @@ impl StreamModel {
             let (spans, strangers) = (batch.right.len() as i64, (batch.wrong.len() + batch.background.len()) as i64);
             let right = windows.narrow(0, 0, spans);
             let wrong = windows.narrow(0, spans, strangers);
-            let texts = self.text.forward(&batch.texts, device);
+            let texts = self.text.forward(&batch.texts, device, mode);
             let doubtful = marked(&batch.doubtful, strangers, batch.texts.len() as i64).to_device(device);
             let (wrong, doubtful) = if weights.mined > 0 {
-                let mined = mine::mine(&self.net, &proj, &texts, batch, weights.mined);
+                let mined = mine::mine(&self.net, &proj, &texts, batch, weights.mined, mode);
                 (Tensor::cat(&[wrong, mined.windows], 0), Tensor::cat(&[doubtful, mined.doubtful], 0))
             } else {
                 (wrong, doubtful)

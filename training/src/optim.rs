@@ -70,12 +70,17 @@ const MOMENTUM: f64 = 0.95;
 fn orthogonalise(matrix: &Tensor) -> Tensor {
     let tall = matrix.size()[0] > matrix.size()[1];
     let x = if tall { matrix.tr() } else { matrix.shallow_clone() };
-    let mut x = &x / (x.square().sum(Kind::Float).sqrt() + 1e-7);
+    let x = &x / (x.square().sum(Kind::Float).sqrt() + 1e-7);
+    // Every step multiplies by a polynomial in the Gram matrix, and those commute: products of the small side are enough.
+    let gram = x.matmul(&x.tr());
+    let mut product = Tensor::eye(gram.size()[0], (Kind::Float, gram.device()));
     for _ in 0..5 {
-        let gram = x.matmul(&x.tr());
+        let gram = product.matmul(&gram).matmul(&product);
         let polynomial = &gram * -4.7750 + gram.matmul(&gram) * 2.0315;
-        x = &x * 3.4445 + polynomial.matmul(&x);
+        let _ = polynomial.diagonal(0, 0, 1).g_add_scalar_(3.4445);
+        product = polynomial.matmul(&product);
     }
+    let x = product.matmul(&x);
     if tall { x.tr() } else { x }
 }
 

@@ -81,7 +81,7 @@ pub fn check(model: &StreamModel, bundle: &Bundle, seed: u64) -> Result<Vec<Chec
         values(&crate::net::normalise(&model.net.embed(&x)))
     })?;
     let texts = sampled_texts(&mut rng);
-    let want_texts = values(&no_grad(|| model.text.forward(&texts, model.vars.device())))?;
+    let want_texts = values(&no_grad(|| model.text.forward(&texts, model.vars.device(), Mode::EVAL)))?;
 
     let mut checks = Vec::new();
     let mut note = |name: String, difference: f32| checks.push(Check { name, difference });

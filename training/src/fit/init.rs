@@ -83,7 +83,7 @@ pub fn set(vars: &VarStore, weights: &BTreeMap<String, Tensor>) {
 /// The model of a bundle, in its own sizes. Its convolutions hold the batch norms that they were trained with; those take new
 /// statistics from `batch`, and the network computes what the bundle does.
 ///
-/// What is not in a bundle (the scales of the losses) has its first value.
+/// What is not in a bundle (the scales of the contrasts) has its first value.
 ///
 /// # Errors
 /// If the folder holds no `stream` bundle.
@@ -94,10 +94,12 @@ pub fn read_bundle(folder: &Path, device: Device, batch: &Batch) -> Result<Strea
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         found.extend(constants(&bytes, file)?);
     }
-    let (stream, text) = sizes(&manifest(folder)?, &found)
-        .with_context(|| format!("{} is of another architecture", folder.display()))?;
+    let manifest = manifest(folder)?;
+    let (stream, text) =
+        sizes(&manifest, &found).with_context(|| format!("{} is of another architecture", folder.display()))?;
     let model = StreamModel::new(device, &stream, &text);
     fill(folder, &found, &model)?;
+    model.set_calibration(manifest.scorer.cos_scale.into(), manifest.scorer.cos_bias.into());
     let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(device);
     let _ = no_grad(|| model.net.forward(&features, Mode { norm: Norm::Adopt, bf16: false }));
     Ok(model)
@@ -303,6 +305,7 @@ mod tests {
         for _ in 0..20 {
             let _ = no_grad(|| trained.net.forward(&features, Mode { norm: Norm::Batch, bf16: false }));
         }
+        trained.set_calibration(12.5, -6.25);
         let folder = tempfile::tempdir().expect("a folder");
         export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
         let fresh = StreamModel::new(Device::Cpu, &stream, &text);
@@ -310,12 +313,14 @@ mod tests {
         let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);
         let worst = (run(&trained) - run(&fresh)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "differs by {worst}");
+        let (gain, bias) = fresh.calibration();
+        assert!((gain - 12.5).abs() < 1e-4 && (bias + 6.25).abs() < 1e-4, "{gain} {bias}");
         // In training mode too: the batch's statistics are those that were adopted.
         let trainee = no_grad(|| fresh.net.forward(&features, Mode { norm: Norm::Batch, bf16: false }).1);
         let worst = (trainee - run(&trained)).abs().max().double_value(&[]);
         assert!(worst < 1e-2, "differs by {worst} in training");
         let texts = [kws_live::text::parse_phones("K AE T").expect("ARPAbet")];
-        let embed = |m: &StreamModel| no_grad(|| m.text.forward(&texts, Device::Cpu));
+        let embed = |m: &StreamModel| no_grad(|| m.text.forward(&texts, Device::Cpu, Mode::EVAL));
         let worst = (embed(&trained) - embed(&fresh)).abs().max().to_kind(Kind::Double).double_value(&[]);
         assert!(worst < 1e-5, "texts differ by {worst}");
         // The text tower may be a teacher's, if it is as large.

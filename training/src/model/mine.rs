@@ -6,7 +6,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::marked;
 use crate::data::Batch;
-use crate::net::{StreamNet, normalise};
+use crate::net::{Mode, StreamNet, normalise};
 
 /// Lengths tried, encoder frames a sub-span: with four sub-spans 8 to 60 frames (the live scorer's are 6 to 58).
 const SUB_SPANS: [i64; 7] = [2, 3, 4, 6, 8, 11, 15];
@@ -27,7 +27,7 @@ pub(super) struct Mined {
 ///
 /// # Shapes
 /// `proj`: `[B, K * part_dim, n]`, aligned; `texts`: `[N, D]`, those that are said first.
-pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch, most: i64) -> Mined {
+pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch, most: i64, mode: Mode) -> Mined {
     let device = proj.device();
     let size = proj.size();
     let (crops, frames) = (size[0], size[2]);
@@ -36,7 +36,7 @@ pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch
     let sums = proj.cumsum(2, Kind::Float).constant_pad_nd([1, 0]);
     let (found, crop, start, sub) = no_grad(|| {
         let count = batch.true_texts as i64;
-        let texts = texts.narrow(0, 0, count);
+        let texts = mode.cast(&texts.narrow(0, 0, count));
         let said = said.narrow(1, 0, count).tr();
         let nothing = || Tensor::zeros([count], (Kind::Int64, device));
         let mut found = Tensor::full([count], -1.0, (Kind::Float, device));
@@ -51,14 +51,18 @@ pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch
                 })
                 .collect();
             let rows = Tensor::cat(&pooled, 1).permute([0, 2, 1]).reshape([crops * starts, -1]);
-            let cosines = texts.matmul(&normalise(&net.embed(&rows)).tr()).view([count, crops, starts]);
+            let windows = mode.cast(&normalise(&net.embed(&rows)));
+            let cosines = texts.matmul(&windows.tr()).view([count, crops, starts]);
             let unfit = Tensor::from_slice(&unfit(batch, (q * parts) as f32)).to_device(device).view([count, 1]);
-            let masked = cosines.masked_fill(&said.logical_or(&unfit).unsqueeze(2), -1.0);
-            let (best, index) = masked.view([count, -1]).max_dim(1, false);
+            // The best place in each crop, then the best crop of those where the text is not said.
+            let (best, place) = cosines.max_dim(2, false);
+            let best = best.to_kind(Kind::Float).masked_fill(&said.logical_or(&unfit), -1.0);
+            let (best, index) = best.max_dim(1, true);
+            let [best, place, index] = [best, place.gather(1, &index, false), index].map(|t| t.squeeze_dim(1));
             let better = best.gt_tensor(&found);
             found = best.where_self(&better, &found);
-            crop = index.divide_scalar_mode(starts, "floor").where_self(&better, &crop);
-            start = (index.remainder(starts) * STEP).where_self(&better, &start);
+            crop = index.where_self(&better, &crop);
+            start = (place * STEP).where_self(&better, &start);
             sub = (nothing() + q).where_self(&better, &sub);
         }
         (found, crop, start, sub)
@@ -126,7 +130,7 @@ mod tests {
             true_texts: 2,
             ..Batch::default()
         };
-        let cosines = |batch: &Batch| mine(&net, &proj, &texts, batch, 9).windows.matmul(&texts.tr());
+        let cosines = |batch: &Batch| mine(&net, &proj, &texts, batch, 9, Mode::EVAL).windows.matmul(&texts.tr());
         // Best first, whichever of the texts it belongs to.
         let found = cosines(&batch).amax([1_i64].as_slice(), false).min().double_value(&[]);
         assert!(found > 0.9999, "{found}");
@@ -134,7 +138,7 @@ mod tests {
         assert!(proj.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
 
         batch.said = vec![(1, 0), (0, 1), (1, 1), (2, 1)];
-        let mined = mine(&net, &proj, &texts, &batch, 9);
+        let mined = mine(&net, &proj, &texts, &batch, 9, Mode::EVAL);
         // The second text is said everywhere; the first one finds something else than its place.
         assert_eq!(mined.windows.size(), [1, 8]);
         assert!(mined.windows.matmul(&texts.tr()).double_value(&[0, 0]) < 0.9999);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Device, Kind, Tensor};
 
-use super::parts::{he, out};
+use super::parts::{Mode, he, out};
 use super::stream::normalise;
 
 /// Sizes of the text tower.
@@ -29,6 +29,8 @@ impl Default for TextConfig {
 
 /// Number of convolutions.
 pub const LAYERS: usize = 3;
+/// Passes that the texts of a batch are embedded in.
+const PASSES: usize = 4;
 
 /// Phones to embeddings.
 #[derive(Debug)]
@@ -66,9 +68,25 @@ impl TextTower {
     }
 
     /// Embeds texts of any lengths: unit-norm `[texts, D]`.
-    pub fn forward(&self, texts: &[Vec<Phone>], device: Device) -> Tensor {
+    pub fn forward(&self, texts: &[Vec<Phone>], device: Device, mode: Mode) -> Tensor {
+        // Texts of like lengths share a pass, so that few positions are padding.
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&i| texts[i].len());
+        let passes: Vec<Tensor> = order
+            .chunks(texts.len().div_ceil(PASSES).max(1))
+            .map(|of| self.padded(&of.iter().map(|&i| texts[i].as_slice()).collect::<Vec<_>>(), device, mode))
+            .collect();
+        let mut rows = vec![0_i64; texts.len()];
+        for (row, &i) in order.iter().enumerate() {
+            rows[i] = row as i64;
+        }
+        Tensor::cat(&passes, 0).index_select(0, &Tensor::from_slice(&rows).to_device(device))
+    }
+
+    /// Embeds texts in one pass, all of them padded to the longest.
+    fn padded(&self, texts: &[&[Phone]], device: Device, mode: Mode) -> Tensor {
         let count = texts.len();
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(1).max(1);
         let parts = self.parts as usize;
         let mut ids = vec![0_i64; count * longest];
         let mut mask = vec![0.0_f32; count * longest];
@@ -86,26 +104,55 @@ impl TextTower {
         }
         let (n, p) = (count as i64, longest as i64);
         let ids = Tensor::from_slice(&ids).view([n, p]).to_device(device);
-        let mask = Tensor::from_slice(&mask).view([n, 1, p]).to_device(device);
+        let mask = mode.cast(&Tensor::from_slice(&mask).view([n, 1, p]).to_device(device));
         let pool = Tensor::from_slice(&pool).view([n, self.parts, p, 1]).to_device(device);
-        normalise(&self.raw(&ids, &pool, Some(&mask)))
+        normalise(&self.raw(&ids, &pool, &mask, mode))
     }
 
-    /// The tower as exported.
+    /// The tower itself.
     ///
     /// # Shapes
     /// `ids`: `[N, P]`; `pool`: `[N, K, P, 1]`; `mask`: `[N, 1, P]`, 0 behind the end of a text (padding then acts as
     /// the border does). Returns `[N, D]`, not normalised.
-    pub fn raw(&self, ids: &Tensor, pool: &Tensor, mask: Option<&Tensor>) -> Tensor {
-        let cut = |x: Tensor| if let Some(m) = mask { x * m } else { x };
-        let mut x = cut(Tensor::embedding(&self.embed, ids, -1, false, false).permute([0, 2, 1]).contiguous());
-        for (i, (w, b)) in self.convs.iter().enumerate() {
-            let y = x.conv1d(w, Some(b), 1, 1, 1, 1).relu();
-            x = cut(if i == 0 { y } else { x + y });
+    fn raw(&self, ids: &Tensor, pool: &Tensor, mask: &Tensor, mode: Mode) -> Tensor {
+        let conv = |x: &Tensor, (w, b): &(Tensor, Tensor), border: i64| {
+            x.conv1d(&mode.cast(w), Some(&mode.cast(b)), 1, border, 1, 1)
+        };
+        let embedded = Tensor::embedding(&self.embed, ids, -1, false, false);
+        let mut x = mode.cast(&embedded.permute([0, 2, 1])).contiguous() * mask;
+        for (i, layer) in self.convs.iter().enumerate() {
+            let y = conv(&x, layer, 1).relu();
+            x = if i == 0 { y } else { x + y } * mask;
         }
         let size = ids.size();
-        let y = x.conv1d(&self.proj.0, Some(&self.proj.1), 1, 0, 1, 1);
+        let y = conv(&x, &self.proj, 0).to_kind(Kind::Float);
         let y = y.reshape([size[0], self.parts, self.config.part_dim, size[1]]).matmul(pool);
-        y.reshape([size[0], -1]).to_kind(Kind::Float).linear(&self.out.0, Some(&self.out.1))
+        y.reshape([size[0], -1]).linear(&self.out.0, Some(&self.out.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kws_live::text::parse_phones;
+    use tch::nn::VarStore;
+
+    #[test]
+    fn every_text_keeps_its_row_and_no_neighbour_changes_it() {
+        tch::manual_seed(4);
+        let vars = VarStore::new(Device::Cpu);
+        let config = TextConfig { embed: 6, width: 8, part_dim: 4 };
+        let tower = TextTower::new(&vars.root(), &config, 4, 8);
+        let texts: Vec<_> = ["S T AA P", "G OW", "K AH M P Y UW T ER", "Y EH S", "S M AA R T M IH R ER", "AA"]
+            .iter()
+            .map(|text| parse_phones(text).expect("ARPAbet"))
+            .collect();
+        let together = tower.forward(&texts, Device::Cpu, Mode::EVAL);
+        assert_eq!(together.size(), [6, 8]);
+        for (i, text) in texts.iter().enumerate() {
+            let alone = tower.forward(std::slice::from_ref(text), Device::Cpu, Mode::EVAL);
+            let difference = (together.get(i as i64) - alone.get(0)).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{i}: {difference}");
+        }
     }
 }

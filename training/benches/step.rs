@@ -1,0 +1,78 @@
+//! A training step of `stream`, whole and in parts, in seconds of audio a second (criterion's `elem/s`), on real batches.
+//!
+//! From the repository's root, after `kws-train prepare`: `cargo bench -p kws-train`; `KWS_CONFIG` names another configuration.
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use kws_train::data::prepare::corpus_folders;
+use kws_train::data::{Batcher, Cache, Corpus, Shape};
+use kws_train::fit::FitConfig;
+use kws_train::model::StreamModel;
+use kws_train::net::{Mode, Norm, StreamConfig};
+use kws_train::optim::Optimizer;
+use tch::{Device, Kind, Tensor};
+
+fn batcher(config: &FitConfig, root: &Path) -> Result<Batcher> {
+    let cache: &'static Cache = Box::leak(Box::new(Cache::read(&root.join(&config.cache))?));
+    let extra: Vec<_> = config.extra.iter().map(|folder| root.join(folder)).collect();
+    let folders = corpus_folders(&root.join(&config.data), &extra)?;
+    let corpora = folders.iter().map(|folder| Corpus::read(folder)).collect::<Result<Vec<_>>>()?;
+    let shape = Shape {
+        stride: StreamConfig::STRIDE as usize,
+        delay: config.stream.delay(),
+        parts: config.stream.parts as usize,
+    };
+    let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
+    Batcher::new(cache, &corpora, batch, augment, frontend, shape, config.seed)
+}
+
+fn step(c: &mut Criterion) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    let file = std::env::var_os("KWS_CONFIG").unwrap_or_else(|| "training/configs/stream.toml".into());
+    let config = FitConfig::read(&root.join(file)).expect("a configuration");
+    let mut batcher = batcher(&config, root).context("kws-train prepare makes the cache").expect("a cache");
+    let batch = batcher.batch(1).expect("a batch");
+    tch::set_num_threads(2);
+    let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
+    let variables = model.vars.variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
+    let mut optimizer = Optimizer::new(variables, config.optim.clone());
+    let mode = Mode { norm: Norm::Batch, bf16: config.bf16 };
+
+    let mut group = c.benchmark_group("train");
+    group.throughput(Throughput::Elements(batch.seconds as u64));
+    group.sample_size(10);
+    let mut at = 1;
+    group.bench_function("loading, one thread", |b| {
+        b.iter(|| {
+            at += 1;
+            black_box(batcher.batch(at).expect("a batch"))
+        });
+    });
+    group.bench_function("encoder", |b| {
+        b.iter(|| {
+            let features = Tensor::from_slice(&batch.features).view(batch.features_shape);
+            let (logits, proj) = model.net.forward(&features, mode);
+            (logits.sum(Kind::Float) + proj.sum(Kind::Float)).backward();
+        });
+    });
+    group.bench_function("text tower", |b| {
+        b.iter(|| model.text.forward(&batch.texts, Device::Cpu, mode).sum(Kind::Float).backward());
+    });
+    group.bench_function("optimizer", |b| b.iter(|| optimizer.step(1, 1e-9)));
+    group.bench_function("step", |b| {
+        b.iter(|| {
+            let (loss, _) = model.loss(&batch, &config.loss, false, mode, None).expect("a batch of that shape");
+            optimizer.zero_grad();
+            loss.backward();
+            optimizer.step(1, 1e-9)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, step);
+criterion_main!(benches);
