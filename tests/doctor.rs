@@ -81,6 +81,18 @@ fn a_configuration_is_looked_at_with_all_that_it_names() {
     let (found, status, _) = doctor(&format!("{input}keywords = \"go\"\n"));
     assert_eq!((status, of(&found, "keywords")["status"].as_str()), (Some(0), Some("warn")), "{found:?}");
 
+    // So is a secret that everybody can read.
+    #[cfg(all(unix, feature = "http"))]
+    for (mode, status, part) in [(0o644, "warn", "KWS_LISTEN_TOKEN"), (0o600, "ok", "is good")] {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a file of one's own");
+        let (found, _, _) =
+            doctor(&format!("{input}keywords = \"hello\"\nlisten = \"127.0.0.1:1\"\nlisten-token = \"a secret\"\n"));
+        let check = of(&found, "config");
+        assert!(check["status"] == status && check.to_string().contains(part), "{mode:o}: {check}");
+        assert!(!check.to_string().contains("a secret"), "{check}");
+    }
+
     let damaged = folder.path().join("model");
     fs::create_dir(&damaged).expect("room on the disk");
     for entry in Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default").read_dir().expect("the model") {

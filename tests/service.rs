@@ -578,6 +578,19 @@ mod http {
     }
 
     #[test]
+    fn the_environment_can_hold_it() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"keywords = \"hello\"\nlisten = \"0.0.0.0:0\"\n").expect("room on the disk");
+        let mut command = program(&["--check-config", "--config"]);
+        command.arg(file.path());
+        let error = |command: &mut Command| text(&command.output().expect("the program starts").stderr);
+        let without = error(command.env_remove("KWS_LISTEN_TOKEN"));
+        assert!(without.contains("--listen-token"), "{without}");
+        assert!(error(command.env("KWS_LISTEN_TOKEN", " ")).contains("is empty"));
+        assert_eq!(command.env("KWS_LISTEN_TOKEN", "secret").status().expect("the program starts").code(), Some(0));
+    }
+
+    #[test]
     fn other_machines_are_not_let_in_without_one() {
         let out = on_file(&["--listen", "0.0.0.0:0"]);
         let error = text(&out.stderr);

@@ -58,7 +58,8 @@ pub struct HttpArgs {
     /// Serve /health, /metrics and /events over HTTP, such as at 127.0.0.1:8123
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<std::net::SocketAddr>,
-    /// Answer only requests with `Authorization: Bearer TOKEN`; needed where --listen is no loopback address
+    /// Answer only requests with `Authorization: Bearer TOKEN`; needed where --listen is no loopback address. KWS_LISTEN_TOKEN in
+    /// the environment does it too
     #[arg(long, value_name = "TOKEN")]
     pub listen_token: Option<String>,
 }

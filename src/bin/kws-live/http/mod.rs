@@ -40,13 +40,17 @@ pub struct Server {
 impl Server {
     /// Whether the options go together.
     pub fn check(args: &HttpArgs) -> anyhow::Result<()> {
-        if let Some(token) = &args.listen_token {
-            ensure!(!token.trim().is_empty(), "--listen-token is empty; give one that nobody guesses");
-            ensure!(args.listen.is_some(), "--listen-token guards nothing without --listen");
-        }
-        let Some(address) = args.listen else { return Ok(()) };
+        let Some(address) = args.listen else {
+            ensure!(args.listen_token.is_none(), "--listen-token guards nothing without --listen");
+            return Ok(());
+        };
+        let token = token(args);
         ensure!(
-            address.ip().is_loopback() || args.listen_token.is_some(),
+            token.as_ref().is_none_or(|token| !token.trim().is_empty()),
+            "--listen-token is empty; give one that nobody guesses"
+        );
+        ensure!(
+            address.ip().is_loopback() || token.is_some(),
             "--listen {address} can be reached from other machines; give a --listen-token or use 127.0.0.1"
         );
         Ok(())
@@ -58,7 +62,7 @@ impl Server {
         let Some(address) = args.listen else { return Ok(None) };
         let listener = TcpListener::bind(address)
             .with_context(|| format!("--listen: cannot listen at {address}; choose a port that is free"))?;
-        Ok(Some(Self { listener, access: Access::new(args.listen_token.clone()) }))
+        Ok(Some(Self { listener, access: Access::new(token(args)) }))
     }
 
     /// Answers from now on, about `source`; the sink brings it the news.
@@ -72,6 +76,11 @@ impl Server {
         note(&format!("answering at http://{address}"));
         Ok(Box::new(HttpSink::new(state)))
     }
+}
+
+/// What callers must know, if anything.
+fn token(args: &HttpArgs) -> Option<String> {
+    args.listen_token.clone().or_else(|| std::env::var("KWS_LISTEN_TOKEN").ok())
 }
 
 fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {

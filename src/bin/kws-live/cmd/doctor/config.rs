@@ -1,9 +1,10 @@
 //! The configuration and what is listened for.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use super::{Finding, Patient};
-use crate::args::LiveArgs;
+use crate::args::{LiveArgs, ServiceArgs};
 use crate::cmd::listen::{Listening, Wanted};
 use crate::events::Plan;
 use crate::service::config::load;
@@ -24,12 +25,47 @@ pub fn file(patient: &mut Patient) -> Finding {
         Ok(args) => {
             patient.live = args.live;
             match Plan::check(&patient.live.service) {
+                Ok(()) if holds_secret(&patient.live.service) && readable_by_all(file) => Finding::doubt(
+                    format!("{shown} is good, but everybody on this machine can read the password or token in it"),
+                    "put that in KWS_MQTT_PASSWORD or KWS_LISTEN_TOKEN in the environment, or let nobody else read the file",
+                ),
                 Ok(()) => Finding::good(format!("{shown} is good")),
                 Err(error) => Finding::error(&error.context(shown)),
             }
         }
         Err(error) => Finding::error(&error),
     }
+}
+
+/// Whether one of the options is nobody else's business.
+fn holds_secret(service: &ServiceArgs) -> bool {
+    let ServiceArgs {
+        #[cfg(feature = "http")]
+        http,
+        #[cfg(feature = "mqtt")]
+        mqtt,
+        ..
+    } = service;
+    #[cfg(feature = "http")]
+    if http.listen_token.is_some() {
+        return true;
+    }
+    #[cfg(feature = "mqtt")]
+    if mqtt.mqtt_password.is_some() || mqtt.mqtt.as_ref().is_some_and(|broker| broker.password.is_some()) {
+        return true;
+    }
+    false
+}
+
+#[cfg(unix)]
+fn readable_by_all(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|about| about.permissions().mode() & 0o004 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_all(_file: &Path) -> bool {
+    false
 }
 
 /// The keywords: they can be pronounced, and their recordings are there.
