@@ -45,8 +45,8 @@ impl Template {
         for (name, value) in NAMES.iter().zip(values) {
             command.env(format!("KWS_{}", name.to_uppercase()), value);
         }
-        // What systemd and the broker are told is this program's business.
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "KWS_MQTT_PASSWORD"] {
+        // What systemd, the broker and callers are told is this program's business.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "KWS_MQTT_PASSWORD", "KWS_LISTEN_TOKEN"] {
             command.env_remove(name);
         }
         command
@@ -143,6 +143,14 @@ mod tests {
             .filter_map(|(k, v)| Some(format!("{}={}", k.to_string_lossy(), v?.to_string_lossy())))
             .collect();
         assert_eq!(got, ["KWS_END=1", "KWS_KEYWORD=hello", "KWS_SCORE=0.9123", "KWS_START=0.5"]);
+    }
+
+    #[test]
+    fn the_environment_hands_on_no_secrets() {
+        let command = Template::parse("true").expect("a good line").command(&record("hello"));
+        let taken: Vec<_> =
+            command.get_envs().filter_map(|(k, v)| v.is_none().then_some(k.to_string_lossy())).collect();
+        assert_eq!(taken, ["KWS_LISTEN_TOKEN", "KWS_MQTT_PASSWORD", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"]);
     }
 
     #[test]
