@@ -4,43 +4,30 @@
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
 use std::hint::black_box;
-use std::path::Path;
 
-use anyhow::{Context, Result};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kws_train::data::prepare::corpus_folders;
-use kws_train::data::{Batcher, Cache, Corpus, Shape};
-use kws_train::fit::FitConfig;
+use kws_train::data::Cache;
+use kws_train::data::prepare::corpora;
+use kws_train::fit::{FitConfig, computes_bf16, stream_batcher};
 use kws_train::model::StreamModel;
-use kws_train::net::{Mode, Norm, StreamConfig};
+use kws_train::net::{Mode, Norm};
 use kws_train::optim::Optimizer;
 use tch::{Device, Kind, Tensor};
 
-fn batcher(config: &FitConfig, root: &Path) -> Result<Batcher> {
-    let cache: &'static Cache = Box::leak(Box::new(Cache::read(&root.join(&config.cache))?));
-    let extra: Vec<_> = config.extra.iter().map(|folder| root.join(folder)).collect();
-    let folders = corpus_folders(&root.join(&config.data), &extra)?;
-    let corpora = folders.iter().map(|folder| Corpus::read(folder)).collect::<Result<Vec<_>>>()?;
-    let shape = Shape {
-        stride: StreamConfig::STRIDE as usize,
-        delay: config.stream.delay(),
-        parts: config.stream.parts as usize,
-    };
-    let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
-    Batcher::new(cache, &corpora, batch, augment, frontend, shape, config.seed)
-}
-
 fn step(c: &mut Criterion) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
+    // cargo starts benches in the crate's folder; the paths of a configuration begin at the repository's root.
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).expect("the repository");
     let file = std::env::var_os("KWS_CONFIG").unwrap_or_else(|| "training/configs/stream.toml".into());
-    let config = FitConfig::read(&root.join(file)).expect("a configuration");
-    let mut batcher = batcher(&config, root).context("kws-train prepare makes the cache").expect("a cache");
+    let config = FitConfig::read(file.as_ref()).expect("a configuration");
+    let cache: &'static Cache = Box::leak(Box::new(Cache::read(&config.cache).expect("what kws-train prepare makes")));
+    let corpora = corpora(&config.data, &config.extra).expect("corpora");
+    let mut batcher = stream_batcher(&config, cache, &corpora, 0).expect("words");
     let batch = batcher.batch(1).expect("a batch");
     tch::set_num_threads(2);
     let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
     let variables = model.vars.variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
     let mut optimizer = Optimizer::new(variables, config.optim.clone());
-    let mode = Mode { norm: Norm::Batch, bf16: config.bf16 };
+    let mode = Mode { norm: Norm::Batch, bf16: config.bf16 && computes_bf16(Device::Cpu) };
 
     let mut group = c.benchmark_group("train");
     group.throughput(Throughput::Elements(batch.seconds as u64));

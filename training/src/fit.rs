@@ -12,7 +12,7 @@ use kws_live::frontend::FrontendConfig;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use crate::data::prepare::corpus_folders;
+use crate::data::prepare::corpora;
 use crate::data::{AugmentConfig, Batch, BatchConfig, Batcher, Cache, Corpus, Shape, WordBatcher, WordsConfig};
 use crate::loss::{Objective, ObjectiveConfig};
 use crate::model::{JmclModel, LossConfig, StreamModel, Variables};
@@ -159,8 +159,7 @@ pub fn run(args: &FitArgs) -> Result<()> {
         other => bail!("--device {other}: use cpu or cuda"),
     };
     let cache: &'static Cache = Box::leak(Box::new(Cache::read(&config.cache)?));
-    let corpora =
-        corpus_folders(&config.data, &config.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
+    let corpora = corpora(&config.data, &config.extra)?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     fs::write(args.out.join("config.toml"), toml::to_string(&config)?)?;
     fit(&config, cache, &corpora, args, device)
@@ -185,7 +184,7 @@ pub fn fit(
 }
 
 /// Whether bfloat16 is computed and not emulated, which is thirty times slower than single precision.
-fn computes_bf16(device: Device) -> bool {
+pub fn computes_bf16(device: Device) -> bool {
     #[cfg(target_arch = "x86_64")]
     let cpu = std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(target_arch = "aarch64")]
@@ -193,6 +192,20 @@ fn computes_bf16(device: Device) -> bool {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let cpu = false;
     device.is_cuda() || cpu
+}
+
+/// What cuts the batches of a `stream` run, whose teacher looks `ahead` so many encoder frames (0 without one).
+///
+/// # Errors
+/// If the corpora hold nothing to train on.
+pub fn stream_batcher(config: &FitConfig, cache: &'static Cache, corpora: &[Corpus], ahead: usize) -> Result<Batcher> {
+    let shape = Shape {
+        stride: StreamConfig::STRIDE as usize,
+        delay: config.stream.delay().max(ahead),
+        parts: config.stream.parts as usize,
+    };
+    let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
+    Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)
 }
 
 fn weights(model: &impl Variables) -> usize {
@@ -209,13 +222,7 @@ fn fit_stream(
     let model = StreamModel::new(device, &config.stream, &config.text);
     // A teacher may look further ahead.
     let ahead = config.teacher.as_deref().map(init::delay).transpose()?.unwrap_or_default();
-    let shape = Shape {
-        stride: StreamConfig::STRIDE as usize,
-        delay: config.stream.delay().max(ahead),
-        parts: config.stream.parts as usize,
-    };
-    let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
-    let mut batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
+    let mut batcher = stream_batcher(config, cache, corpora, ahead)?;
     let fresh = !args.out.join(CHECKPOINT).exists();
     let bundle = args.init.as_ref().filter(|i| fresh && i.is_dir());
     // For the statistics of what comes out of a bundle.

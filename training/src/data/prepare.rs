@@ -42,13 +42,20 @@ pub fn corpus_folders(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<P
     Ok(folders)
 }
 
+/// Reads the corpora of [`corpus_folders`].
+///
+/// # Errors
+/// As [`corpus_folders`], and if a manifest cannot be read.
+pub fn corpora(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<Corpus>> {
+    corpus_folders(data, extra)?.iter().map(|folder| Corpus::read(folder)).collect()
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// If a manifest cannot be read or the cache cannot be written; unreadable recordings are counted and named.
 pub fn run(args: &PrepareArgs) -> Result<()> {
-    let mut corpora =
-        corpus_folders(&args.data, &args.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
+    let mut corpora = corpora(&args.data, &args.extra)?;
     let total = corpora.iter().flat_map(|c| &c.entries).filter(|e| e.split == args.split).count();
     let bar = ProgressBar::new(total as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} {msg}")?);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use super::prepare::corpus_folders;
+use super::prepare::corpora;
 use super::{Corpus, Entry};
 
 /// Counts hours, speakers, words and phones of every corpus and split.
@@ -124,8 +124,7 @@ pub fn table(corpora: &[Corpus]) -> Result<String> {
 /// # Errors
 /// If a manifest cannot be read or the file cannot be written.
 pub fn run(args: &DataReportArgs) -> Result<()> {
-    let corpora =
-        corpus_folders(&args.data, &args.extra)?.iter().map(|f| Corpus::read(f)).collect::<Result<Vec<_>>>()?;
+    let corpora = corpora(&args.data, &args.extra)?;
     ensure!(!corpora.is_empty(), "{} holds no folder with a manifest.jsonl", args.data.display());
     let mut text = String::from(
         "# What the model was trained and developed on\n\n`kws-train data-report`; nothing of it is in this repository.\n\n",
