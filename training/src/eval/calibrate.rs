@@ -35,12 +35,34 @@ pub struct CalibrateArgs {
     /// Split to learn from.
     #[arg(long, default_value = "dev")]
     pub split: String,
+    /// What the score rests on; one witness alone is for a row of the ablation.
+    #[arg(long, value_enum, default_value_t)]
+    pub witness: Witness,
     /// Words drawn from the transcripts.
     #[arg(long, default_value_t = 150)]
     pub words: usize,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
+}
+
+/// Which of the two witnesses are weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Witness {
+    /// Both.
+    #[default]
+    Both,
+    /// The cosine of the window and the text.
+    Cosine,
+    /// The phone path.
+    Path,
+}
+
+impl Witness {
+    /// Whether cosine and path are.
+    fn weighed(self) -> [bool; 2] {
+        [self != Self::Path, self != Self::Cosine]
+    }
 }
 
 /// Cosine logit, path, and a constant.
@@ -76,7 +98,7 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         let hours = hours(&recordings);
-        let fusion = fit(&samples, &phones, hours)?;
+        let fusion = fit(&samples, &phones, hours, args.witness)?;
         let prior = prior(&samples, &phones, fusion);
         log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
         log::info!("prior {prior:.3}");
@@ -120,8 +142,8 @@ fn collect(
 }
 
 /// Fusion `[f0, f1, f2, f3]` of the scorer.
-fn fit(samples: &[Sample], phones: &[usize], hours: f64) -> Result<[f32; 4]> {
-    let [w1, w2, _] = regress(samples);
+fn fit(samples: &[Sample], phones: &[usize], hours: f64, witness: Witness) -> Result<[f32; 4]> {
+    let [w1, w2, _] = regress(samples, witness);
     let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); phones.len()];
     for s in samples.iter().filter(|s| !s.said) {
         wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
@@ -162,11 +184,13 @@ fn dot(a: &Features, b: &Features) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// Newton's method on the class-balanced log loss with a small ridge. The weight of neither witness may be negative.
-fn regress(samples: &[Sample]) -> Features {
+/// Newton's method on the class-balanced log loss with a small ridge. The weight of neither witness may be negative, and of one
+/// that is not weighed it is zero.
+fn regress(samples: &[Sample], witness: Witness) -> Features {
     let said = samples.iter().filter(|s| s.said).count().max(1) as f64;
     let unsaid = (samples.len() as f64 - said).max(1.0);
-    let mut free = [true; 3];
+    let [cosine, path] = witness.weighed();
+    let mut free = [cosine, path, true];
     loop {
         let mut w = [0.0; 3];
         for _ in 0..50 {
@@ -264,9 +288,13 @@ mod tests {
                 Sample { word: 0, x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0], said }
             })
             .collect();
-        let w = regress(&samples);
+        let w = regress(&samples, Witness::Both);
         assert!(w[0] > 1.0 && w[1].abs() < 0.5, "{w:?}");
         assert!(w[1] >= 0.0);
+        // One alone.
+        let w = regress(&samples, Witness::Cosine);
+        assert!(w[0] > 1.0 && w[1] == 0.0, "{w:?}");
+        assert_eq!(regress(&samples, Witness::Path)[0], 0.0);
     }
 
     #[test]
@@ -280,7 +308,7 @@ mod tests {
             samples.extend((0..1_000).map(|i| sample(f64::from(i) / 100.0 + shift, i, false)));
             samples.extend((0..10).map(|i| sample(9.0 + shift + f64::from(i), i, true)));
         }
-        let [f0, f1, f2, f3] = fit(&samples, &phones, 10.0).expect("enough words").map(f64::from);
+        let [f0, f1, f2, f3] = fit(&samples, &phones, 10.0, Witness::Both).expect("enough words").map(f64::from);
         for (word, &n) in phones.iter().enumerate() {
             let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * (n as f64).ln();
             let over = |least: f64| samples.iter().filter(|s| s.word == word && !s.said && logit(s) > least).count();
