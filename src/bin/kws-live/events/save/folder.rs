@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, ensure};
 
-/// Ours begin like this; nothing else in the folder is ever touched.
+/// Ours are called `kws-20270115T080000.000Z-word`; nothing else in the folder is ever touched.
 const PREFIX: &str = "kws-";
 /// Letters of a keyword that a file name shows.
 const LONGEST: usize = 40;
@@ -48,13 +48,11 @@ impl Folder {
         for entry in entries {
             let entry = entry.with_context(|| format!("cannot read the folder {}", path.display()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.starts_with(PREFIX) {
-                continue;
-            }
-            if name.strip_suffix(".part").is_some() {
+            let half = name.strip_suffix(".wav.part").or_else(|| name.strip_suffix(".json.part"));
+            if half.is_some_and(is_ours) {
                 // An earlier run was cut off here.
                 let _ = fs::remove_file(entry.path());
-            } else if let Some(stem) = name.strip_suffix(".wav") {
+            } else if let Some(stem) = name.strip_suffix(".wav").filter(|stem| is_ours(stem)) {
                 let size = |path: &Path| path.metadata().map_or(0, |m| m.len());
                 let bytes = size(&entry.path()) + size(&path.join(format!("{stem}.json")));
                 stored.push(Stored { stem: stem.into(), bytes });
@@ -130,6 +128,13 @@ impl Folder {
     }
 }
 
+/// Whether a clip of ours has this name, without its ending.
+fn is_ours(stem: &str) -> bool {
+    let parts = stem.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    let digit = |c: char| if c.is_ascii_digit() { '0' } else { c };
+    parts.is_some_and(|(time, word)| !word.is_empty() && time.chars().map(digit).eq("00000000T000000.000Z".chars()))
+}
+
 /// A keyword as a part of a file name on any system.
 fn plain(keyword: &str) -> String {
     let mut out = String::new();
@@ -165,8 +170,12 @@ mod tests {
     fn the_oldest_go_first_by_count_and_by_bytes_also_over_a_restart() {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path();
-        fs::write(path.join("mine.wav"), b"not the program's").expect("room on the disk");
-        fs::write(path.join("kws-cut-off.wav.part"), b"half").expect("room on the disk");
+        // The first and the last would be the oldest and the newest.
+        let mine = ["kws-0001-hello.wav", "kws-best.wav", "kws-notes.part", "mine.wav"];
+        for name in mine {
+            fs::write(path.join(name), b"not the program's").expect("room on the disk");
+        }
+        fs::write(path.join("kws-20270115T075959.000Z-x.wav.part"), b"half").expect("room on the disk");
         let mut folder = Folder::open(path, Quota { files: 3, bytes: 1_000 }).expect("it is there");
         for second in 0..4 {
             let deleted = folder.put(at(second), "Héllo / there", &[0; 90], b"{}").expect("room on the disk");
@@ -175,14 +184,15 @@ mod tests {
         let stem = |s: u64| format!("kws-20270115T08000{s}.000Z-hello_there");
         let both = |s: u64| [stem(s) + ".json", stem(s) + ".wav"];
         let mut want: Vec<String> = (1..4).flat_map(both).collect();
-        want.push("mine.wav".into());
+        want.extend(mine.map(String::from));
+        want.sort();
         assert_eq!(names(path), want);
         // Another run with less room: a clip of 400 bytes next to three of 92 in 600.
         let mut folder = Folder::open(path, Quota { files: 10, bytes: 600 }).expect("it is there");
         assert_eq!(folder.put(at(5), "x", &[0; 398], b"{}").expect("room on the disk"), 1);
         assert!(!names(path).contains(&(stem(1) + ".wav")) && names(path).contains(&(stem(2) + ".wav")));
         assert!(folder.put(at(6), "x", &[0; 700], b"{}").is_err(), "larger than everything");
-        assert!(names(path).contains(&"mine.wav".into()));
+        assert!(mine.iter().all(|name| names(path).contains(&name.to_string())));
     }
 
     #[test]
