@@ -48,8 +48,8 @@ pub struct Publisher {
     told: Option<Trouble>,
     /// Since when the broker is there.
     since: Option<Instant>,
-    /// Entities of keywords that are gone. They wait for a moment: a keyword that comes back at once, said in another way,
-    /// keeps its entity.
+    /// Entities of keywords that are gone, or never were ours. They wait for a moment: a keyword that comes back at once, said
+    /// in another way, keeps its entity, and so does one that is told later than the broker tells of its entity.
     leaving: Vec<String>,
     leave: Receiver<Instant>,
     /// Refusals that were said.
@@ -217,8 +217,10 @@ impl Publisher {
                 self.announce(&name);
             }
         } else if retained && !payload.is_empty() && topic.ends_with("/config") {
-            // An earlier run, or a reload without a broker, had other keywords.
-            self.forget(topic.to_owned());
+            // An earlier run, or a reload without a broker, had other keywords. Ours may not all be known yet, right after the
+            // start or within a reload: Home Assistant would forget what its user has made of their entities.
+            self.leaving.push(topic.to_owned());
+            self.leave = after(LEAVE);
         }
     }
 
