@@ -430,6 +430,7 @@ fn the_configuration_is_read_again_and_says_what_needs_a_restart() {
 mod http {
     use std::io::Read;
     use std::net::{Shutdown, TcpStream};
+    use std::time::{Duration, Instant};
 
     use super::common::{Events, ask, get};
     use super::*;
@@ -564,6 +565,18 @@ mod http {
             let _ = stream.shutdown(Shutdown::Both);
         }
         assert!(wait_until(|| get(&address, "/health").starts_with("HTTP/1.1 200")), "places come back");
+
+        // Those of readers that have gone come back before the first beat finds nobody, after 15 seconds.
+        let readers: Vec<Events> = (0..15).map(|_| Events::open(&address)).collect();
+        drop(readers);
+        let gone = Instant::now();
+        let free = wait_until(|| {
+            let idle: Vec<_> = (0..8).map(|_| TcpStream::connect(&address).expect("it listens")).collect();
+            let answer = get(&address, "/health");
+            drop(idle);
+            answer.starts_with("HTTP/1.1 200")
+        });
+        assert!(free && gone.elapsed() < Duration::from_secs(15), "{:?}", gone.elapsed());
     }
 
     #[test]

@@ -10,11 +10,9 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::sink::State;
-use super::stream::BEAT;
+use super::stream::{BEAT, LOOK};
 use crate::net::hang_up;
 
-/// Longest wait for an event before it is looked what the client says.
-const LOOK: Duration = Duration::from_millis(500);
 /// Messages of the client's that are read at a look.
 const AT_ONCE: usize = 16;
 /// Largest message of the client's, bytes.
