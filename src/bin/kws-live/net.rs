@@ -26,6 +26,14 @@ impl Drop for Place {
     }
 }
 
+/// Whether a read with a time limit failed for no other reason than that nothing came, or that a signal did.
+#[cfg(feature = "http")]
+pub fn is_silence(error: &io::Error) -> bool {
+    use io::ErrorKind;
+
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
 /// Ends a connection so that the answer arrives: what the client still sends is read and thrown away for a moment.
 pub fn hang_up(mut stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;

@@ -14,7 +14,6 @@ mod stream;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +29,8 @@ use sink::{HttpSink, State};
 
 /// Connections at a time; more are turned away.
 const MOST: usize = 16;
+/// Those of them that may stay, at /events: the others are free again after one answer.
+const READERS: usize = 12;
 
 /// An open port that does not answer yet.
 pub struct Server {
@@ -84,7 +85,7 @@ fn token(args: &HttpArgs) -> Option<String> {
 }
 
 fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
-    let taken = Arc::new(AtomicUsize::new(0));
+    let (taken, refused) = (Arc::default(), Arc::default());
     for connection in listener.incoming() {
         let stream = match connection {
             Ok(stream) => stream,
@@ -98,15 +99,19 @@ fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
         if stream.set_write_timeout(Some(request::PATIENCE)).is_err() {
             continue;
         }
-        let Some(place) = Place::take(&taken, MOST) else {
-            // Few enough bytes for any socket's buffer: this does not wait.
-            let _ = answer(&stream, "503 Service Unavailable", TEXT, "too many connections\n");
-            continue;
-        };
+        // As many more are told why they are turned away: that takes a moment, for which the others must not wait.
+        let place = Place::take(&taken, MOST);
+        let full = place.is_none();
+        let Some(place) = place.or_else(|| Place::take(&refused, MOST)) else { continue };
         let (access, state) = (access.clone(), state.clone());
         let serve = move || {
             let _place = place;
-            if let Err(error) = serve(&stream, &access, &state) {
+            let served = if full {
+                answer(&stream, BUSY, TEXT, "too many connections\n")
+            } else {
+                serve(&stream, &access, &state)
+            };
+            if let Err(error) = served {
                 log::debug!("a client was lost: {error}");
             }
         };
@@ -117,6 +122,7 @@ fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const BUSY: &str = "503 Service Unavailable";
 
 fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
     let request = match Request::read(stream)? {
@@ -129,11 +135,14 @@ fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
     match (request.path.as_str(), &request.socket) {
         ("/health", _) => {
             let (good, body) = metrics::health(state);
-            answer(stream, if good { "200 OK" } else { "503 Service Unavailable" }, "application/json", &body)
+            answer(stream, if good { "200 OK" } else { BUSY }, "application/json", &body)
         }
         ("/metrics", _) => answer(stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
-        ("/events", None) => stream::serve(stream, state),
-        ("/events", Some(key)) => socket::serve(stream, key, state),
+        ("/events", key) => match (state.join(), key) {
+            (None, _) => answer(stream, BUSY, TEXT, "too many readers of /events\n"),
+            (Some(client), None) => stream::serve(stream, client),
+            (Some(client), Some(key)) => socket::serve(stream, key, client),
+        },
         _ => answer(stream, "404 Not Found", TEXT, "there is /health, /metrics and /events\n"),
     }
 }

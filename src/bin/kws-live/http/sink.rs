@@ -9,10 +9,16 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use kws_live::spotter::KeywordId;
 
+use super::READERS;
 use crate::events::{Counts, Notice, Sink};
+use crate::net::Place;
 
 /// Events that can wait for one client.
 const CLIENT_QUEUE: usize = 64;
+/// Silence after which a client is told something: otherwise one that is gone without a word is never noticed.
+const BEAT: Duration = Duration::from_secs(15);
+/// Longest wait for an event before it is looked what a client does.
+const TURN: Duration = Duration::from_millis(500);
 /// How often it is looked whether the stream moves.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the end waits for clients to take the last events.
@@ -24,7 +30,7 @@ pub struct State {
     pub counts: Counts,
     shared: Mutex<Shared>,
     /// Clients that have not hung up yet.
-    streams: AtomicUsize,
+    streams: Arc<AtomicUsize>,
 }
 
 /// What all clients are told.
@@ -38,14 +44,36 @@ pub struct Event {
 }
 
 /// One client's events. The channel closes with the stream.
-pub struct Client<'a> {
-    pub events: Receiver<Arc<Event>>,
-    state: &'a State,
+pub struct Client {
+    events: Receiver<Arc<Event>>,
+    /// When it was last told something.
+    said: Instant,
+    _place: Place,
 }
 
-impl Drop for Client<'_> {
-    fn drop(&mut self) {
-        self.state.streams.fetch_sub(1, Ordering::AcqRel);
+/// What is to be done for a client. In each case it is looked then what the client does.
+pub enum Turn {
+    /// Tell it of this.
+    Event(Arc<Event>),
+    /// Tell it that the connection lives.
+    Beat,
+    /// Nothing.
+    Rest,
+    /// Hang up: the stream has ended.
+    End,
+}
+
+impl Client {
+    /// Waits for an event, but for a moment only.
+    pub fn turn(&mut self) -> Turn {
+        let turn = match self.events.recv_timeout(TURN) {
+            Ok(event) => Turn::Event(event),
+            Err(RecvTimeoutError::Timeout) if self.said.elapsed() >= BEAT => Turn::Beat,
+            Err(RecvTimeoutError::Timeout) => return Turn::Rest,
+            Err(RecvTimeoutError::Disconnected) => return Turn::End,
+        };
+        self.said = Instant::now();
+        turn
     }
 }
 
@@ -95,7 +123,7 @@ impl State {
             number: 0,
             moved: (0, now),
         };
-        Self { started: now, counts, shared: Mutex::new(shared), streams: AtomicUsize::new(0) }
+        Self { started: now, counts, shared: Mutex::new(shared), streams: Arc::default() }
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -132,12 +160,12 @@ impl State {
         shared.moved.1.elapsed()
     }
 
-    /// One more client of /events.
-    pub fn join(&self) -> Client<'_> {
+    /// One more client of /events; `None` if there are enough.
+    pub fn join(&self) -> Option<Client> {
+        let place = Place::take(&self.streams, READERS)?;
         let (give, events) = bounded(CLIENT_QUEUE);
-        self.streams.fetch_add(1, Ordering::AcqRel);
         self.shared().clients.push(give);
-        Client { events, state: self }
+        Some(Client { events, said: Instant::now(), _place: place })
     }
 
     pub fn take(&self, notice: Notice) {
@@ -216,7 +244,7 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_misses_events_and_one_that_left_is_forgotten() {
         let state = state();
-        let (stuck, gone) = (state.join(), state.join());
+        let [stuck, gone] = [(); 2].map(|()| state.join().expect("a place"));
         drop(gone);
         for id in [KeywordId(1), KeywordId(2)] {
             state.take(Notice::Added(id, "other".into()));
@@ -237,7 +265,7 @@ mod tests {
     #[test]
     fn the_end_closes_the_clients_channels() {
         let state = Arc::new(state());
-        let client = state.join();
+        let client = state.join().expect("a place");
         let (give, notices) = bounded(4);
         give.send(detection()).expect("room");
         drop(give);

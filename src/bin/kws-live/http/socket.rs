@@ -1,17 +1,15 @@
 //! /events over a WebSocket (RFC 6455): the same objects, each a text message. What a client says is read and thrown away.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use super::sink::State;
-use super::stream::{BEAT, LOOK};
-use crate::net::hang_up;
+use super::sink::{Client, Turn};
+use crate::net::{hang_up, is_silence};
 
 /// Messages of the client's that are read at a look.
 const AT_ONCE: usize = 16;
@@ -19,8 +17,7 @@ const AT_ONCE: usize = 16;
 const LARGEST: usize = 4_096;
 
 /// Sends events until the stream ends or the client leaves.
-pub fn serve(mut stream: &TcpStream, key: &str, state: &State) -> io::Result<()> {
-    let client = state.join();
+pub fn serve(mut stream: &TcpStream, key: &str, mut client: Client) -> io::Result<()> {
     let accept = derive_accept_key(key.as_bytes());
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -30,19 +27,12 @@ pub fn serve(mut stream: &TcpStream, key: &str, state: &State) -> io::Result<()>
     stream.set_read_timeout(Some(Duration::from_millis(1)))?;
     let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let mut socket = WebSocket::from_raw_socket(stream, Role::Server, Some(limits));
-    let mut said = Instant::now();
     loop {
-        match client.events.recv_timeout(LOOK) {
-            Ok(event) => {
-                socket.send(Message::text(event.line.trim_end())).map_err(reason)?;
-                said = Instant::now();
-            }
-            Err(RecvTimeoutError::Timeout) if said.elapsed() >= BEAT => {
-                socket.send(Message::Ping(Vec::new().into())).map_err(reason)?;
-                said = Instant::now();
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
+        match client.turn() {
+            Turn::Event(event) => socket.send(Message::text(event.line.trim_end())).map_err(reason)?,
+            Turn::Beat => socket.send(Message::Ping(Vec::new().into())).map_err(reason)?,
+            Turn::Rest => {}
+            Turn::End => {
                 socket.close(None).map_err(reason)?;
                 return hang_up(stream);
             }
@@ -63,7 +53,7 @@ fn listen(socket: &mut WebSocket<&TcpStream>) -> io::Result<bool> {
                 return Ok(false);
             }
             Ok(_) => {}
-            Err(Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(Error::Io(error)) if is_silence(&error) => break,
             Err(Error::ConnectionClosed) => return Ok(false),
             Err(error) => return Err(reason(error)),
         }
