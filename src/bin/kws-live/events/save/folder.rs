@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 
 /// Ours are called `kws-20270115T080000.000Z-word`; nothing else in the folder is ever touched.
 const PREFIX: &str = "kws-";
+/// Age at which half a file is nobody's work any more: another program may write to the same folder.
+const STALE: Duration = Duration::from_mins(1);
 /// Letters of a keyword that a file name shows.
 const LONGEST: usize = 40;
 
@@ -50,8 +52,11 @@ impl Folder {
             let name = entry.file_name().to_string_lossy().into_owned();
             let half = name.strip_suffix(".wav.part").or_else(|| name.strip_suffix(".json.part"));
             if half.is_some_and(is_ours) {
-                // An earlier run was cut off here.
-                let _ = fs::remove_file(entry.path());
+                // An earlier run was cut off here, unless it is still being written.
+                let written = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+                if written.is_some_and(|age| age >= STALE) {
+                    let _ = fs::remove_file(entry.path());
+                }
             } else if let Some(stem) = name.strip_suffix(".wav").filter(|stem| is_ours(stem)) {
                 let size = |path: &Path| path.metadata().map_or(0, |m| m.len());
                 let bytes = size(&entry.path()) + size(&path.join(format!("{stem}.json")));
@@ -150,8 +155,6 @@ fn plain(keyword: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(second: u64) -> SystemTime {
@@ -170,12 +173,14 @@ mod tests {
     fn the_oldest_go_first_by_count_and_by_bytes_also_over_a_restart() {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path();
-        // The first and the last would be the oldest and the newest.
-        let mine = ["kws-0001-hello.wav", "kws-best.wav", "kws-notes.part", "mine.wav"];
+        // By its name the first would be the oldest clip, and the second the newest.
+        let open = "kws-20270115T075959.000Z-x.wav.part";
+        let mine = ["kws-0001-hello.wav", open, "kws-best.wav", "kws-notes.part", "mine.wav"];
         for name in mine {
             fs::write(path.join(name), b"not the program's").expect("room on the disk");
         }
-        fs::write(path.join("kws-20270115T075959.000Z-x.wav.part"), b"half").expect("room on the disk");
+        let half = fs::File::create(path.join("kws-20270115T075958.000Z-x.wav.part")).expect("room on the disk");
+        half.set_modified(SystemTime::now() - STALE).expect("a time");
         let mut folder = Folder::open(path, Quota { files: 3, bytes: 1_000 }).expect("it is there");
         for second in 0..4 {
             let deleted = folder.put(at(second), "Héllo / there", &[0; 90], b"{}").expect("room on the disk");
@@ -192,7 +197,7 @@ mod tests {
         assert_eq!(folder.put(at(5), "x", &[0; 398], b"{}").expect("room on the disk"), 1);
         assert!(!names(path).contains(&(stem(1) + ".wav")) && names(path).contains(&(stem(2) + ".wav")));
         assert!(folder.put(at(6), "x", &[0; 700], b"{}").is_err(), "larger than everything");
-        assert!(mine.iter().all(|name| names(path).contains(&name.to_string())));
+        assert!(mine.iter().all(|name| path.join(name).exists()));
     }
 
     #[test]
