@@ -44,7 +44,7 @@ impl Live {
     }
 
     /// Plays the recording, and silence after it, so that all of its words come out.
-    fn hear(&mut self) {
+    fn play(&mut self) {
         let mut sound = samples();
         sound.extend(std::iter::repeat_n(0, 3 * 16_000));
         let bytes: Vec<u8> = sound.iter().flat_map(|s| s.to_le_bytes()).collect();
@@ -52,6 +52,11 @@ impl Live {
         self.heard += sound.len();
         let seconds = self.heard as f64 / 16_000.0 - 1.0;
         assert!(wait_until(|| self.metric("heard_seconds") >= seconds), "the sound goes on");
+    }
+
+    /// The same, until all of its words are on their way.
+    fn hear(&mut self) {
+        self.play();
         // No event is between the ears and the queues.
         let all = |live: &Self| {
             live.metric("detections_total{keyword=\"hello\"}") + live.metric("detections_total{keyword=\"stop\"}")
@@ -223,6 +228,30 @@ fn entities_come_and_go_with_the_keywords() {
     listener.until(|m| m.topic == config("smart_mirror") && m.text.is_empty());
     assert_eq!(live.end().0.code(), Some(0));
     assert_eq!(entities(), [config("stop")]);
+}
+
+#[test]
+fn a_reload_brings_more_keywords_than_queues_have_room_for() {
+    let Some(broker) = Broker::start("") else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let words = folder.path().join("words.txt");
+    let write = |text: &str| fs::write(&words, text).expect("room on the disk");
+    write("hello\n");
+    let args = ["--keywords-file", &words.display().to_string(), "--mqtt", &broker.url()];
+    let mut live = Live::start(&args);
+    let rooms = |numbers: std::ops::Range<u32>| numbers.map(|n| format!("room {n}\n")).collect::<Vec<_>>().concat();
+    write(&rooms(0..400));
+    live.running.signal("HUP");
+    live.running.note("keywords reloaded");
+    let entities = || broker.retained("homeassistant/#").len();
+    assert!(wait_until(|| entities() == 400), "{} of 400", entities());
+    write(&rooms(399..400));
+    live.running.signal("HUP");
+    live.running.note("keywords reloaded");
+    assert!(wait_until(|| entities() == 1), "{} of 1", entities());
+    assert!(live.get("/health").contains("\"keywords\":[\"room 399\"]"), "{}", live.get("/health"));
+    let (status, _, notes) = live.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
 }
 
 #[test]
@@ -512,4 +541,20 @@ fn without_a_broker_the_end_does_not_wait_and_says_what_was_lost() {
         notes.iter().any(|n| n.contains(&format!("{} events did not reach the MQTT broker", results.len()))),
         "{notes:?}"
     );
+}
+
+#[test]
+fn a_broker_that_hangs_with_a_full_spool_holds_neither_the_end_nor_the_count_up() {
+    let Some(broker) = Broker::start("") else { return };
+    let mut live = Live::start(&["--keywords", "hello,stop", "--mqtt", &broker.url(), "--mqtt-spool-max-events", "1"]);
+    assert!(wait_until(|| live.metric("mqtt_connected") == 1.0), "{}", live.get("/metrics"));
+    broker.signal("STOP");
+    live.play();
+    assert!(wait_until(|| live.metric("mqtt_waiting") == 1.0), "{}", live.get("/metrics"));
+    let (status, results, notes) = live.end();
+    broker.signal("CONT");
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    assert!(!notes.iter().any(|n| n.contains("is left behind")), "{notes:?}");
+    let told = format!("{} events did not reach the MQTT broker", results.len());
+    assert!(results.len() >= 2 && notes.iter().any(|n| n.contains(&told)), "{told}: {notes:?}");
 }

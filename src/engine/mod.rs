@@ -87,7 +87,7 @@ pub enum EngineError {
 /// What to do with an event when the UI is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
-    /// Drop and count it: right for a microphone, which does not wait either.
+    /// Drop and count it: right for a microphone, which does not wait either. What answers a [`Command`] is never dropped.
     #[default]
     Drop,
     /// Wait: right for a file that is read flat out, so that no detection is lost.
@@ -192,6 +192,13 @@ pub enum Event {
     Failed(String),
 }
 
+impl Event {
+    /// Whether it tells what has become of an order.
+    fn answers(&self) -> bool {
+        matches!(self, Self::KeywordAdded(_) | Self::KeywordRemoved(_) | Self::KeywordRefused { .. })
+    }
+}
+
 /// What an engine can be told.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -244,13 +251,13 @@ impl Engine {
         let meters = Arc::new(meters);
         let keywords: Vec<Listened> =
             spotter.keywords().map(|status| Listened::new(status.id, status.keyword, Arc::default())).collect();
-        let (events_in, events) = bounded(config.event_capacity.max(1));
+        let (outbox, events) = Outbox::new(config.event_capacity.max(1), config.delivery, meters.clone());
         let (orders, orders_out) = bounded(COMMANDS);
         let (recorder, clips) = config.clips.as_ref().map(ClipRecorder::new).unzip();
         let worker = Worker {
             pipeline: Pipeline::new(source, spotter).map_err(|(error, _)| error)?,
             orders: orders_out,
-            outbox: Outbox { events: events_in, delivery: config.delivery, meters: meters.clone() },
+            outbox,
             listened: keywords.clone(),
             levels: own,
             recorder,

@@ -280,9 +280,17 @@ fn a_ui_that_does_not_read_loses_events_but_not_the_count() {
     while engine.meters().dropped_events() < 3 {
         thread::yield_now();
     }
+    let new: Vec<_> = (0..8).map(|i| keyword(&format!("other {i}"))).collect();
+    engine.keywords_handle().replace(new).expect("there is room");
     gate.store(1, Ordering::Release);
+    while engine.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
+        thread::yield_now();
+    }
     let events: Vec<Event> = engine.events().iter().collect();
     assert_eq!((hits(&events).len(), engine.meters().detections()), (2, 5));
+    let told = |what: fn(&Event) -> bool| events.iter().filter(|e| what(e)).count();
+    let removed = told(|e| matches!(e, Event::KeywordRemoved(_)));
+    assert_eq!((removed, told(|e| matches!(e, Event::KeywordAdded(_)))), (1, 8), "what is listened for is always told");
     assert!(matches!(events.last(), Some(Event::Ended)), "the end comes through: {events:?}");
     engine.stop().expect("it ended well");
 }

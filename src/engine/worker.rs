@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded};
 
 use super::clip::ClipRecorder;
 use super::meters::{Meters, ScoreMeter};
@@ -37,20 +37,30 @@ pub(super) enum Order {
 
 /// The way out for events.
 pub(super) struct Outbox {
-    pub events: Sender<Event>,
-    pub delivery: Delivery,
-    pub meters: Arc<Meters>,
+    events: Sender<Event>,
+    /// Events that can wait to be read.
+    room: usize,
+    delivery: Delivery,
+    meters: Arc<Meters>,
 }
 
 impl Outbox {
-    /// Offers an event; a lost one is counted.
+    /// The way out, and where its events are read.
+    pub fn new(room: usize, delivery: Delivery, meters: Arc<Meters>) -> (Self, Receiver<Event>) {
+        let (events, read) = match delivery {
+            // Bounded by `send`.
+            Delivery::Drop => unbounded(),
+            Delivery::Wait => bounded(room),
+        };
+        (Self { events, room, delivery, meters }, read)
+    }
+
+    /// Offers an event; a lost one is counted. What an order has changed is told in any case: there is no second chance to
+    /// learn it, and no more of it than was ordered.
     fn send(&self, event: Event) {
         match self.delivery {
-            Delivery::Drop => {
-                if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
-                    self.meters.drop_event();
-                }
-            }
+            Delivery::Drop if event.answers() || self.events.len() < self.room => drop(self.events.send(event)),
+            Delivery::Drop => self.meters.drop_event(),
             Delivery::Wait => self.insist(event),
         }
     }

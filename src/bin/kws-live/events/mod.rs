@@ -8,8 +8,9 @@
 //! worker ──[clips in a pool of buffers]───────▶ save     wav files
 //! ```
 //!
-//! A receiver that is slow or stuck fills its own queue and nothing else; what finds no room there is dropped and
-//! counted. Only where the sound can wait, in a file or a pipe, do the queues wait too.
+//! A receiver that is slow or stuck fills its own queue and nothing else; what happens and finds no room there is dropped and
+//! counted. Only where the sound can wait, in a file or a pipe, do the queues wait too. Which keywords there are finds room
+//! in any case: it is told once, and there is no more of it than the user changes.
 
 pub mod exec;
 mod lines;
@@ -26,20 +27,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use kws_live::engine::Event;
 use kws_live::spotter::KeywordId;
 
 use crate::output::{DeviceRecord, Record};
 use crate::service::signals::Asked;
 
-/// News that can wait to be shared out.
+/// What can wait to be shared out.
 const QUEUE: usize = 256;
-/// News that can wait for one receiver.
+/// What can wait for one receiver.
 const SINK_QUEUE: usize = 64;
 
 /// Time between two looks whether to go on waiting.
 const NAP: Duration = Duration::from_millis(50);
+/// Time between two looks whether a receiver has made room.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// What a receiver learns. Small enough to be copied for each of them.
 #[derive(Debug, Clone)]
@@ -72,6 +75,11 @@ impl Notice {
             Event::KeywordRemoved(id) => Some(Self::Removed(*id)),
             other => DeviceRecord::of(other).map(|record| Self::Device(Arc::new(record))),
         }
+    }
+
+    /// Whether it says which keywords there are.
+    fn is_state(&self) -> bool {
+        matches!(self, Self::Added(..) | Self::Removed(_))
     }
 }
 
@@ -113,33 +121,60 @@ impl Patience {
     }
 }
 
+/// A queue with so much room for what happens, and as much as it takes for which keywords there are.
+struct Way {
+    give: Sender<Notice>,
+    room: usize,
+    patience: Patience,
+    count: Arc<Count>,
+}
+
+impl Way {
+    fn new(room: usize, patience: &Patience, count: &Arc<Count>) -> (Self, Receiver<Notice>) {
+        let (give, notices) = unbounded();
+        (Self { give, room, patience: patience.clone(), count: count.clone() }, notices)
+    }
+
+    fn is_full(&self) -> bool {
+        self.give.len() >= self.room
+    }
+
+    /// False if it was dropped: there was no room, or the receiver has panicked, as its thread has said.
+    fn offer(&self, notice: Notice) -> bool {
+        while self.is_full() && self.patience.lasts() {
+            thread::sleep(BREATH);
+        }
+        let taken = (notice.is_state() || !self.is_full()) && self.give.send(notice).is_ok();
+        if !taken {
+            self.count.0.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
 /// The queue and its threads. Without receivers it is empty and costs nothing.
 pub struct Bus {
-    queue: Option<Sender<Notice>>,
+    queue: Option<Way>,
     patience: Patience,
     running: Vec<(&'static str, Receiver<()>)>,
-    count: Arc<Count>,
 }
 
 impl Bus {
     /// Starts a thread for each receiver.
-    ///
-    /// Besides the room for what happens there is some for so many `first` news, which come all at once.
-    pub fn start(sinks: Vec<Box<dyn Sink>>, first: usize, patience: Patience, count: Arc<Count>) -> io::Result<Self> {
-        let mut bus = Self { queue: None, patience, running: Vec::new(), count: count.clone() };
+    pub fn start(sinks: Vec<Box<dyn Sink>>, patience: Patience, count: &Arc<Count>) -> io::Result<Self> {
+        let mut bus = Self { queue: None, patience, running: Vec::new() };
         if sinks.is_empty() {
             return Ok(bus);
         }
         let mut ways = Vec::new();
         for sink in sinks {
-            let (give, notices) = bounded(SINK_QUEUE + first);
+            let (way, notices) = Way::new(SINK_QUEUE, &bus.patience, count);
             let name = sink.name();
             bus.running.push((name, spawn(&format!("kws-{name}"), move || sink.run(notices))?));
-            ways.push((name, give));
+            ways.push((name, way));
         }
-        let (queue, notices) = bounded(QUEUE + first);
-        let patience = bus.patience.clone();
-        let share = spawn("kws-events", move || share_out(&notices, &ways, &patience, &count))?;
+        let (queue, notices) = Way::new(QUEUE, &bus.patience, count);
+        let share = spawn("kws-events", move || share_out(&notices, &ways))?;
         bus.running.insert(0, ("events", share));
         bus.queue = Some(queue);
         Ok(bus)
@@ -148,7 +183,7 @@ impl Bus {
     /// Hands out news.
     pub fn publish(&self, notice: Notice) {
         if let Some(queue) = &self.queue {
-            offer(queue, notice, &self.patience, &self.count);
+            queue.offer(notice);
         }
     }
 
@@ -181,34 +216,14 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Rec
     Ok(done)
 }
 
-fn share_out(notices: &Receiver<Notice>, ways: &[(&'static str, Sender<Notice>)], patience: &Patience, count: &Count) {
+fn share_out(notices: &Receiver<Notice>, ways: &[(&'static str, Way)]) {
     for notice in notices {
         for (name, way) in ways {
-            if !offer(way, notice.clone(), patience, count) {
+            if !way.offer(notice.clone()) {
                 log::debug!("`{name}` is behind: an event was dropped");
             }
         }
     }
-}
-
-/// False if it was dropped.
-fn offer(way: &Sender<Notice>, mut notice: Notice, patience: &Patience, count: &Count) -> bool {
-    while patience.lasts() {
-        match way.send_timeout(notice, NAP) {
-            Ok(()) => return true,
-            Err(SendTimeoutError::Timeout(back)) => notice = back,
-            // The receiver has panicked: its thread has said so.
-            Err(SendTimeoutError::Disconnected(back)) => {
-                notice = back;
-                break;
-            }
-        }
-    }
-    let taken = way.try_send(notice).is_ok();
-    if !taken {
-        count.0.fetch_add(1, Ordering::Relaxed);
-    }
-    taken
 }
 
 #[cfg(test)]
@@ -235,24 +250,25 @@ mod tests {
         (Box::new(Slow(gate, give)), go, total)
     }
 
-    fn notice() -> Notice {
-        Notice::Added(KeywordId(0), "word".into())
+    fn detection() -> Notice {
+        let record = Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None));
+        Notice::Detection { keyword: KeywordId(0), record }
     }
 
     #[test]
     fn a_stuck_receiver_loses_its_own_news_and_they_are_counted() {
         let ((stuck, go, its), (quick, started, all)) = (slow(), slow());
         started.send(()).expect("room");
-        let bus = Bus::start(vec![stuck, quick], 0, Patience::default(), Arc::default()).expect("threads");
+        let count = Arc::default();
+        let bus = Bus::start(vec![stuck, quick], Patience::default(), &count).expect("threads");
         let total = 2 * SINK_QUEUE;
         for _ in 0..total {
-            bus.publish(notice());
+            bus.publish(detection());
             // Not faster than the thread that shares out, whose queue is not what is tested here.
-            while bus.queue.as_ref().is_some_and(|q| !q.is_empty()) {
+            while bus.queue.as_ref().is_some_and(|way| !way.give.is_empty()) {
                 thread::yield_now();
             }
         }
-        let count = bus.count.clone();
         go.send(()).expect("room");
         bus.finish(Duration::from_mins(1));
         let (its, all) = (its.recv().expect("a count"), all.recv().expect("a count"));
@@ -261,16 +277,30 @@ mod tests {
     }
 
     #[test]
+    fn keywords_find_room_however_many_come_at_once() {
+        let (stuck, go, its) = slow();
+        let count = Arc::default();
+        let bus = Bus::start(vec![stuck], Patience::default(), &count).expect("threads");
+        let total = 4 * (QUEUE + SINK_QUEUE);
+        for id in 0..total {
+            bus.publish(Notice::Added(KeywordId(id as u64), "word".into()));
+            bus.publish(Notice::Removed(KeywordId(id as u64)));
+        }
+        go.send(()).expect("room");
+        bus.finish(Duration::from_mins(1));
+        assert_eq!((its.recv().expect("a count"), count.dropped()), (2 * total, 0));
+    }
+
+    #[test]
     fn a_patient_bus_loses_nothing() {
         let (slow, go, its) = slow();
-        let bus = Bus::start(vec![slow], 0, Patience { wait: true, asked: Asked::default() }, Arc::default())
-            .expect("threads");
+        let count = Arc::default();
+        let bus = Bus::start(vec![slow], Patience { wait: true, asked: Asked::default() }, &count).expect("threads");
         let total = 2 * (QUEUE + SINK_QUEUE);
         thread::scope(|scope| {
-            scope.spawn(|| (0..total).for_each(|_| bus.publish(notice())));
+            scope.spawn(|| (0..total).for_each(|_| bus.publish(detection())));
             go.send(()).expect("room");
         });
-        let count = bus.count.clone();
         bus.finish(Duration::from_mins(1));
         assert_eq!((its.recv().expect("a count"), count.dropped()), (total, 0));
     }
@@ -279,11 +309,11 @@ mod tests {
     fn patience_ends_with_a_signal() {
         let (stuck, go, _its) = slow();
         let patience = Patience { wait: true, asked: Asked::default() };
-        let bus = Bus::start(vec![stuck], 0, patience.clone(), Arc::default()).expect("threads");
-        let count = bus.count.clone();
+        let count = Arc::default();
+        let bus = Bus::start(vec![stuck], patience.clone(), &count).expect("threads");
         let total = 2 * (QUEUE + SINK_QUEUE);
         thread::scope(|scope| {
-            let publisher = scope.spawn(|| (0..total).for_each(|_| bus.publish(notice())));
+            let publisher = scope.spawn(|| (0..total).for_each(|_| bus.publish(detection())));
             thread::sleep(NAP);
             assert!(!publisher.is_finished(), "it waits");
             patience.asked.ask();
@@ -296,8 +326,8 @@ mod tests {
     #[test]
     fn one_that_never_ends_is_left_behind() {
         let (stuck, go, _its) = slow();
-        let bus = Bus::start(vec![stuck], 0, Patience::default(), Arc::default()).expect("threads");
-        bus.publish(notice());
+        let bus = Bus::start(vec![stuck], Patience::default(), &Arc::default()).expect("threads");
+        bus.publish(detection());
         let began = Instant::now();
         bus.finish(Duration::from_millis(50));
         assert!(began.elapsed() < Duration::from_secs(30));

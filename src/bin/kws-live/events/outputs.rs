@@ -125,7 +125,7 @@ impl Plan {
         #[cfg(feature = "mqtt")]
         let mqtt = self.mqtt.as_ref().map(Mqtt::count);
         #[cfg(feature = "mqtt")]
-        sinks.extend(self.mqtt.map(|mqtt| mqtt.start(model.clone())));
+        sinks.extend(self.mqtt.map(|mqtt| mqtt.start(model.clone(), patience.clone())));
         let saver = self.folder.map(|folder| Saver::new(folder, model));
         let save = saver.as_ref().map(Saver::count);
         let mut saving = None;
@@ -145,7 +145,7 @@ impl Plan {
         if let Some(server) = self.server {
             sinks.push(server.start(feed.source, counts.clone())?);
         }
-        let bus = Bus::start(sinks, feed.keywords.len(), patience.clone(), counts.bus.clone())?;
+        let bus = Bus::start(sinks, patience.clone(), &counts.bus)?;
         let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
         for (id, name) in feed.keywords {
             outputs.send(Notice::Added(id, name));

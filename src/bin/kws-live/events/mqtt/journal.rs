@@ -98,6 +98,15 @@ impl Journal {
         self.put(place, &[state as u8])
     }
 
+    /// Whether somebody has deleted the file: what is written goes nowhere.
+    pub fn is_gone(&self) -> bool {
+        #[cfg(unix)]
+        let links = |m: fs::Metadata| std::os::unix::fs::MetadataExt::nlink(&m);
+        #[cfg(not(unix))]
+        let links = |_| 1; // The system does not let it be deleted.
+        self.file.metadata().is_ok_and(|m| links(m) == 0)
+    }
+
     /// Whether lines that are done take too much room.
     pub fn is_long(&self) -> bool {
         self.done > DONE + (self.end - self.done.min(self.end))

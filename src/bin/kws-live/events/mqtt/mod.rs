@@ -31,7 +31,7 @@ use self::link::{Link, News};
 use self::sink::Publisher;
 use self::spool::{Limit, Spool};
 use self::topics::Topics;
-use super::{Notice, Sink};
+use super::{NAP, Notice, Patience, Sink};
 use crate::args::MqttArgs;
 use crate::output::note;
 
@@ -95,14 +95,14 @@ impl Mqtt {
     }
 
     /// Says where it goes; the sink brings it the news.
-    pub fn start(self, model: String) -> Box<dyn Sink> {
+    pub fn start(self, model: String, patience: Patience) -> Box<dyn Sink> {
         let left = self.spool.len();
         let more = if left > 0 { format!(", with {left} events of an earlier run") } else { String::new() };
         note(&format!("publishing to {} below {}{more}", self.access.broker, self.topics.base()));
         if self.access.shows_password() {
             note("the password for the broker goes over the network as it is; mqtts:// would hide it");
         }
-        Box::new(Publisher::new(self, model))
+        Box::new(Publisher::new(self, model, patience))
     }
 
     /// What becomes of the events.

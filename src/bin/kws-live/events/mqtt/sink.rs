@@ -13,7 +13,7 @@ use super::count::MqttCount;
 use super::link::{Link, News, Trouble, What};
 use super::spool::Spool;
 use super::topics::{EVENT, Topics};
-use super::{Mqtt, Notice, Sink};
+use super::{Mqtt, NAP, Notice, Patience, Sink};
 use crate::output::Record;
 
 /// Time to the second attempt; doubled for each one after it, up to the longest.
@@ -34,6 +34,7 @@ pub struct Publisher {
     topics: Topics,
     spool: Spool,
     model: String,
+    patience: Patience,
     count: Arc<MqttCount>,
     /// Begins the `id` of each event.
     session: String,
@@ -72,13 +73,14 @@ struct Message<'a> {
 
 impl Publisher {
     /// With everything that was opened; `model` is shown by Home Assistant.
-    pub fn new(opened: Mqtt, model: String) -> Self {
+    pub fn new(opened: Mqtt, model: String, patience: Patience) -> Self {
         let Mqtt { access, topics, spool, count, dropped } = opened;
         let mut publisher = Self {
             access,
             topics,
             spool,
             model,
+            patience,
             count,
             session: session(),
             number: 0,
@@ -125,8 +127,8 @@ impl Publisher {
                 self.keywords.insert(id, name);
             }
             Notice::Removed(id) => {
-                self.leaving.extend(self.keywords.remove(&id).and_then(|name| self.topics.config(&name)));
-                self.leave = after(LEAVE);
+                let gone = self.keywords.remove(&id).and_then(|name| self.topics.config(&name));
+                self.leave_soon(gone);
             }
             // The entities are the keywords'; the microphone is watched through /health and /metrics.
             Notice::Device(_) => {}
@@ -154,11 +156,12 @@ impl Publisher {
                     );
                 }
                 if let Some(What::Event(number)) = what
-                    && self.spool.arrived(number)
+                    && let Some(taken) = self.spool.answered(number, refusal.is_none())
                 {
-                    match refusal {
-                        None => self.count.deliver(),
-                        Some(_) => self.count.lose(1),
+                    if taken {
+                        self.count.deliver();
+                    } else {
+                        self.count.lose(1);
                     }
                     self.full &= self.spool.is_full();
                 }
@@ -219,8 +222,7 @@ impl Publisher {
         } else if retained && !payload.is_empty() && topic.ends_with("/config") {
             // An earlier run, or a reload without a broker, had other keywords. Ours may not all be known yet, right after the
             // start or within a reload: Home Assistant would forget what its user has made of their entities.
-            self.leaving.push(topic.to_owned());
-            self.leave = after(LEAVE);
+            self.leave_soon(Some(topic.to_owned()));
         }
     }
 
@@ -232,21 +234,23 @@ impl Publisher {
         }
     }
 
+    /// Takes an entity away in a moment, unless its keyword is listened for then.
+    fn leave_soon(&mut self, topic: Option<String>) {
+        self.leaving.extend(topic);
+        self.leave = after(LEAVE);
+    }
+
     /// Takes the entities of keywords away that have not come back.
     fn left(&mut self) {
         self.leave = never();
+        let up = self.link.as_ref().is_some_and(Link::is_up);
+        let wanted: BTreeSet<String> = self.keywords.values().filter_map(|name| self.topics.config(name)).collect();
         for topic in std::mem::take(&mut self.leaving) {
-            self.forget(topic);
+            if up && !wanted.contains(&topic) {
+                self.words.push_back((topic, String::new()));
+            }
         }
         self.pump();
-    }
-
-    /// Takes an entity away, unless a keyword that is listened for has it.
-    fn forget(&mut self, topic: String) {
-        let wanted = self.keywords.values().any(|name| self.topics.config(name).as_ref() == Some(&topic));
-        if !wanted && self.link.as_ref().is_some_and(Link::is_up) {
-            self.words.push_back((topic, String::new()));
-        }
     }
 
     /// Gives the connection what it can take.
@@ -334,9 +338,11 @@ impl Sink for Publisher {
         let (nothing, silence) = (never(), never());
         self.connect();
         loop {
-            // As long as a broker takes events, those that find no room wait in the queue: a file can wait there too.
-            let takes = !self.link.as_ref().is_some_and(Link::is_up) || !self.spool.is_full();
-            let notices = if takes { &notices } else { &silence };
+            // As long as a broker takes events, those of a file that find no room wait in the queue, and the file with them.
+            let waits = self.patience.lasts() && self.link.as_ref().is_some_and(Link::is_up) && self.spool.is_full();
+            let notices = if waits { &silence } else { &notices };
+            // A signal ends that, and does not come by a channel.
+            let look = if waits { after(NAP) } else { never() };
             let news = self.link.as_ref().map_or(nothing.clone(), |link| link.news.clone());
             let (retry, leave) = (self.retry.clone(), self.leave.clone());
             select! {
@@ -353,6 +359,7 @@ impl Sink for Publisher {
                 },
                 recv(retry) -> _ => self.connect(),
                 recv(leave) -> _ => self.left(),
+                recv(look) -> _ => {}
             }
         }
         self.end();

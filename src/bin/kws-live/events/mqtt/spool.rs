@@ -1,6 +1,6 @@
 //! Events that wait for the broker, oldest first, in so many places and bytes; on the disk too, if that is wanted.
 //!
-//! An event stays until the broker has acknowledged all copies of it. Those that are on their way are always the first ones.
+//! An event stays until the broker has answered all copies of it. Those that are on their way are always the first ones.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,8 +25,10 @@ struct Entry {
     text: String,
     /// Perhaps: it was given to a connection, now or before.
     sent: bool,
-    /// Copies that are not acknowledged.
+    /// Copies that are not answered.
     open: usize,
+    /// Whether the broker has taken one.
+    taken: bool,
     /// In the journal.
     place: Option<u64>,
 }
@@ -94,7 +96,8 @@ impl Spool {
     /// One more at the end, an object; says how many of the oldest had to go.
     pub fn push(&mut self, text: String) -> u64 {
         let mut place = None;
-        if self.failed.is_some_and(|at| at.elapsed() >= PAUSE) {
+        let gone = self.failed.is_none() && self.journal.as_ref().is_some_and(Journal::is_gone);
+        if gone || self.failed.is_some_and(|at| at.elapsed() >= PAUSE) {
             self.rewrite();
         }
         if self.failed.is_none() {
@@ -108,7 +111,7 @@ impl Spool {
     pub fn send(&mut self, copies: usize) -> Option<Due> {
         let entry = self.entries.get_mut(self.flying)?;
         let duplicate = entry.sent;
-        entry.open = copies;
+        (entry.open, entry.taken) = (copies, false);
         entry.sent = true;
         self.flying += 1;
         let due = Due { number: entry.number, text: marked(&entry.text, duplicate), duplicate };
@@ -123,18 +126,21 @@ impl Spool {
         self.flying
     }
 
-    /// One copy has arrived. True if it was the last one.
-    pub fn arrived(&mut self, number: u64) -> bool {
-        let Some(at) = self.entries.iter().take(self.flying).position(|e| e.number == number) else { return false };
-        self.entries[at].open -= 1;
-        if self.entries[at].open > 0 {
-            return false;
+    /// The broker has taken one copy, or refused it. With the last one the event is done: says whether any was taken.
+    pub fn answered(&mut self, number: u64, taken: bool) -> Option<bool> {
+        let at = self.entries.iter().take(self.flying).position(|e| e.number == number)?;
+        let entry = &mut self.entries[at];
+        entry.open -= 1;
+        entry.taken |= taken;
+        let (open, taken) = (entry.open, entry.taken);
+        if open > 0 {
+            return None;
         }
         self.take(at);
         if self.journal.as_ref().is_some_and(Journal::is_long) {
             self.rewrite();
         }
-        true
+        Some(taken)
     }
 
     /// The connection is gone: what was on its way has to be sent again.
@@ -144,7 +150,7 @@ impl Spool {
 
     fn put(&mut self, text: String, sent: bool, place: Option<u64>) -> u64 {
         self.bytes += text.len();
-        self.entries.push_back(Entry { number: self.next, text, sent, open: 0, place });
+        self.entries.push_back(Entry { number: self.next, text, sent, open: 0, taken: false, place });
         self.next += 1;
         let mut dropped = 0;
         while self.entries.len() > 1 && (self.entries.len() > self.limit.events || self.bytes > self.limit.bytes) {
@@ -239,14 +245,16 @@ mod tests {
         let mut spool = spool(10, 1_000);
         (0..4).for_each(|i| assert_eq!(spool.push(event(i)), 0));
         let first = spool.send(2).expect("one waits");
-        assert!(!first.duplicate && !spool.arrived(first.number) && spool.arrived(first.number), "two copies");
-        assert!(!spool.arrived(first.number) && !spool.arrived(99), "once is enough");
+        assert!(!first.duplicate, "it was never sent");
+        let answers = [spool.answered(first.number, true), spool.answered(first.number, false)];
+        assert_eq!(answers, [None, Some(true)], "two copies, of which one was refused");
+        assert_eq!((spool.answered(first.number, true), spool.answered(99, true)), (None, None), "once is enough");
         let second = spool.send(1).expect("one waits");
         let third = spool.send(1).expect("one waits");
-        assert!(spool.arrived(third.number), "acknowledgements may come in any order");
+        assert_eq!(spool.answered(third.number, false), Some(false), "answers may come in any order");
         assert_eq!((spool.flying(), spool.len()), (1, 2));
         spool.lost();
-        assert!(!spool.arrived(second.number), "an acknowledgement of the old connection means nothing");
+        assert_eq!(spool.answered(second.number, true), None, "an answer of the old connection means nothing");
         spool.push(event(4));
         assert_eq!(ids(&mut spool), [(1, true), (3, false), (4, false)]);
         spool.lost();
@@ -261,7 +269,7 @@ mod tests {
         // What is on its way stays.
         let first = few.send(1).expect("one waits");
         assert_eq!(few.push(event(5)), 1);
-        assert!(few.arrived(first.number));
+        assert_eq!(few.answered(first.number, true), Some(true));
         assert_eq!(ids(&mut few), [(4, false), (5, false)]);
         let mut small = spool(100, 3 * event(0).len());
         assert_eq!((0..5).map(|i| small.push(event(i))).sum::<u64>(), 2);
@@ -283,7 +291,7 @@ mod tests {
         (0..3).for_each(|i| assert_eq!(spool.push(event(i)), 0));
         let first = spool.send(1).expect("one waits");
         spool.send(1).expect("one waits");
-        spool.arrived(first.number);
+        spool.answered(first.number, true);
         assert_eq!((spool.kept(), spool.len()), (2, 2));
         drop(spool);
         let (mut spool, dropped) = open();
@@ -293,5 +301,19 @@ mod tests {
         drop(spool);
         let (mut spool, _) = open();
         assert_eq!(ids(&mut spool), [(3, false), (4, false), (5, false)]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_deleted_is_made_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Spool::new(Limit { events: 9, bytes: 1_000 }, Some(Journal::open(folder.path()).expect("one"))).0;
+        let mut spool = open();
+        spool.push(event(0));
+        std::fs::remove_file(folder.path().join("spool")).expect("it is there");
+        spool.push(event(1));
+        assert_eq!(spool.kept(), 2);
+        drop(spool);
+        assert_eq!(ids(&mut open()), [(0, false), (1, false)]);
     }
 }
