@@ -10,3 +10,4 @@ pub mod search;
 pub mod segment;
 pub mod spotter;
 pub mod text;
+pub mod words;

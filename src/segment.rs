@@ -7,17 +7,24 @@ use crate::detect::{Embedding, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LogMel};
 use crate::model::{AudioTower, BackendChoice, Bundle, Encoder, EncoderOutput, ModelError, WindowHead};
 use crate::spotter::SpotError;
-use crate::text::{BLANK, Phone};
+use crate::text::{BLANK, CLASSES, Phone};
 
 /// A stretch of a recording, embedded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
     /// Its direction.
     pub embedding: Embedding,
-    /// Phones heard in it; `None` if the model has no phone head.
-    pub phones: Option<Vec<Phone>>,
+    /// What the phone head heard in it, log-posteriors `[frames, classes]`, the blank first; `None` if the model has none.
+    pub posteriors: Option<Vec<f32>>,
     /// Its length in the model's scored frames.
     pub frames: f32,
+}
+
+impl Segment {
+    /// The likeliest phone of each frame, repeats and blanks dropped; `None` if the model has no phone head.
+    pub fn phones(&self) -> Option<Vec<Phone>> {
+        self.posteriors.as_deref().map(greedy)
+    }
 }
 
 /// Embeds stretches of recordings with the model that listens live.
@@ -108,10 +115,10 @@ impl SegmentEmbedder for StreamSegments {
             }
             let mut embedding = vec![0.0; WindowEmbedder::dim(&self.head)];
             self.head.embed(&pooled, &mut embedding)?;
-            let phones = greedy(&out.phones[first * spec.classes..last * spec.classes], spec.classes);
+            let posteriors = Some(out.phones[first * spec.classes..last * spec.classes].to_vec());
             segments.push(Embedding::new(embedding).map(|embedding| Segment {
                 embedding,
-                phones: Some(phones),
+                posteriors,
                 frames: end - start,
             }));
         }
@@ -150,18 +157,17 @@ impl SegmentEmbedder for TowerSegments {
             let mut embedding = vec![0.0; self.tower.dim()];
             self.tower.embed(&features[frames.start * mels..frames.end * mels], 1, &mut embedding)?;
             let frames = frames.len() as f32 / self.hop_frames as f32;
-            segments.push(Embedding::new(embedding).map(|embedding| Segment { embedding, phones: None, frames }));
+            segments.push(Embedding::new(embedding).map(|embedding| Segment { embedding, posteriors: None, frames }));
         }
         Ok(segments)
     }
 }
 
-/// Best class a frame, repeats and blanks dropped.
-fn greedy(log_posteriors: &[f32], classes: usize) -> Vec<Phone> {
+fn greedy(log_posteriors: &[f32]) -> Vec<Phone> {
     let mut last = BLANK;
     let mut out = Vec::new();
-    for row in log_posteriors.chunks_exact(classes) {
-        let best = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(BLANK);
+    for row in log_posteriors.chunks_exact(CLASSES) {
+        let best = (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(BLANK);
         if best != last {
             out.extend(Phone::from_id(best));
         }
@@ -182,7 +188,7 @@ mod tests {
             row[best] = 0.0;
             rows.extend(row);
         }
-        let ids: Vec<usize> = greedy(&rows, 40).iter().map(|p| p.id()).collect();
+        let ids: Vec<usize> = greedy(&rows).iter().map(|p| p.id()).collect();
         assert_eq!(ids, [5, 5, 7]);
     }
 }

@@ -27,11 +27,19 @@ pub struct ScorerConfig {
     /// Learned on development data: logarithm of the odds that what scores 0.5 is the word, among words that are said.
     #[serde(default = "prior")]
     pub prior: f32,
+    /// Learned on development data: weights of cosine and phone path where whole words compete (see [`crate::words`]).
+    #[serde(default = "words")]
+    pub words: [f32; 2],
 }
 
 /// Before it is learned.
 fn prior() -> f32 {
     -2.5
+}
+
+/// Before they are learned.
+fn words() -> [f32; 2] {
+    [40.0, 2.0]
 }
 
 impl Default for ScorerConfig {
@@ -46,6 +54,7 @@ impl Default for ScorerConfig {
             fusion: [0.0, 1.0, 1.0, 0.0],
             threshold: 0.5,
             prior: prior(),
+            words: words(),
         }
     }
 }
@@ -70,6 +79,7 @@ impl ScorerConfig {
         if numbers
             .iter()
             .chain(&self.fusion)
+            .chain(&self.words)
             .chain([&self.cos_scale, &self.cos_bias, &self.prior])
             .any(|v| !v.is_finite())
         {

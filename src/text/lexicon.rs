@@ -132,6 +132,13 @@ impl Lexicon {
         }
         out
     }
+
+    /// All pronunciations of all words.
+    pub fn pronunciations(&self) -> impl Iterator<Item = Vec<Phone>> + '_ {
+        let mut cursor = Cursor::new(&self.entries);
+        let phones = move || Some(cursor.next()?.iter().filter_map(|&id| Phone::from_id(id.into())).collect());
+        std::iter::from_fn(phones)
+    }
 }
 
 /// Reads CMUdict's text form (`word(2)  HH AH0 L OW1 # remark`): stress is dropped, equal pronunciations are merged.
@@ -169,6 +176,7 @@ mod tests {
         for (word, pronunciations) in &words {
             assert_eq!(&lexicon.get(word), pronunciations, "{word}");
         }
+        assert!(lexicon.pronunciations().eq(words.into_values().flatten()));
         for missing in ["", "a", "w", "w0005", "w1000", "zebra"] {
             assert!(lexicon.get(missing).is_empty(), "{missing}");
         }

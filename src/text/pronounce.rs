@@ -57,6 +57,11 @@ impl Pronouncer {
         Self { lexicon, g2p }
     }
 
+    /// The lexicon.
+    pub fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
+
     /// The pronunciations to listen for, without doubles.
     ///
     /// # Errors

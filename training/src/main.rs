@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use kws_train::data::{prepare, report as data_report};
-use kws_train::eval::{calibrate, gate, keywords, phrases, report, terms, wake, windows, words};
+use kws_train::eval::{calibrate, gate, keywords, phrases, queries, report, terms, wake, windows, words};
 use kws_train::{align, export, fit, g2p, lexicon, synth};
 
 #[derive(Parser)]
@@ -47,6 +47,8 @@ enum Eval {
     Phrases(phrases::PhrasesArgs),
     /// Spoken term detection: term-weighted values.
     Terms(terms::TermsArgs),
+    /// Spoken term detection by spoken examples; phrases of the list are left out.
+    Queries(terms::TermsArgs),
     /// The gate: detections with and without it, and what it saves.
     Gate(gate::GateArgs),
     /// Words as wake words: misses at few false alarms an hour, by kind of speaker, in noise and rooms.
@@ -73,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),
         Command::Eval(Eval::Phrases(args)) => phrases::run(&args),
         Command::Eval(Eval::Terms(args)) => terms::run(&args),
+        Command::Eval(Eval::Queries(args)) => queries::run(&args),
         Command::Eval(Eval::Gate(args)) => gate::run(&args),
         Command::Eval(Eval::Wake(args)) => wake::run(&args),
         Command::Eval(Eval::Windows(args)) => windows::run(&args),

@@ -75,7 +75,7 @@ fn spoken_keyword(bundle: &Bundle, choice: BackendChoice, samples: &[f32]) -> Ke
     let mut segments = segment_embedder(bundle, choice).expect("audio tower");
     let span = 24_000..33_600;
     let segment = segments.embed(samples, std::slice::from_ref(&span)).expect("embedded").remove(0).expect("a segment");
-    assert_eq!((segment.phones, segment.frames), (None, 12.0));
+    assert_eq!((segment.posteriors, segment.frames), (None, 12.0));
     let pronunciation = Pronunciation { phones: Vec::new(), embedding: segment.embedding, frames: Some((8.4, 17.4)) };
     Keyword { name: "spoken".into(), pronunciations: vec![pronunciation], threshold: None }
 }

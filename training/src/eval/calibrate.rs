@@ -4,7 +4,8 @@
 //! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word the values of
 //! `z` that let through one and ten false alarms an hour are read off; a line through the former over `ln(phones)` and the
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
-//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten.
+//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Last, the weights of the
+//! witnesses where whole words compete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,9 +19,10 @@ use kws_live::search::SENSITIVITY;
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
 
+use super::contest;
 use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
 
-/// Fits fusion, threshold and prior of a bundle, and writes them into its manifest.
+/// Fits fusion, threshold, prior and the weights for whole words of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
     /// Manifest folders or files of development recordings.
@@ -56,13 +58,6 @@ pub enum Witness {
     Cosine,
     /// The phone path.
     Path,
-}
-
-impl Witness {
-    /// Whether cosine and path are.
-    fn weighed(self) -> [bool; 2] {
-        [self != Self::Path, self != Self::Cosine]
-    }
 }
 
 /// Cosine logit, path, and a constant.
@@ -102,7 +97,10 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         let prior = prior(&samples, &phones, fusion);
         log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
         log::info!("prior {prior:.3}");
-        store(&args.model, fusion, prior)?;
+        store(&args.model, |scorer| (scorer.fusion, scorer.prior, scorer.threshold) = (fusion, prior, 0.5))?;
+    }
+    if let Some(words) = contest::weights(&Bundle::load(&args.model)?, &recordings)? {
+        store(&args.model, |scorer| scorer.words = words)?;
     }
     Ok(())
 }
@@ -189,8 +187,7 @@ fn dot(a: &Features, b: &Features) -> f64 {
 fn regress(samples: &[Sample], witness: Witness) -> Features {
     let said = samples.iter().filter(|s| s.said).count().max(1) as f64;
     let unsaid = (samples.len() as f64 - said).max(1.0);
-    let [cosine, path] = witness.weighed();
-    let mut free = [cosine, path, true];
+    let mut free = [witness != Witness::Path, witness != Witness::Cosine, true];
     loop {
         let mut w = [0.0; 3];
         for _ in 0..50 {
@@ -262,13 +259,11 @@ fn prior(samples: &[Sample], phones: &[usize], fusion: [f32; 4]) -> f32 {
     low as f32
 }
 
-fn store(model: &Path, fusion: [f32; 4], prior: f32) -> Result<()> {
+fn store(model: &Path, change: impl FnOnce(&mut ScorerConfig)) -> Result<()> {
     let path = model.join("manifest.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut manifest: Manifest = toml::from_str(&text)?;
-    manifest.scorer.fusion = fusion;
-    manifest.scorer.threshold = 0.5;
-    manifest.scorer.prior = prior;
+    change(&mut manifest.scorer);
     fs::write(&path, toml::to_string_pretty(&manifest)?)?;
     Ok(())
 }

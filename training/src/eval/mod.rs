@@ -2,11 +2,13 @@
 
 pub mod calibrate;
 mod candidates;
+mod contest;
 mod disturb;
 pub mod gate;
 pub mod keywords;
 pub mod phrases;
 pub mod plots;
+pub mod queries;
 pub mod recordings;
 pub mod report;
 pub mod stats;

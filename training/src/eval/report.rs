@@ -9,6 +9,7 @@ use kws_live::model::{Backend, Bundle};
 use serde::Serialize;
 
 use super::phrases::{self, PhrasesArgs, PhrasesReport};
+use super::queries::{self, QueriesReport};
 use super::recordings::Half;
 use super::terms::{self, Terms, TermsArgs, TermsReport};
 use super::wake::{self, Miss, RATES, WakeArgs, WakeReport};
@@ -44,6 +45,8 @@ struct Report {
     words: words::Report,
     phrases: PhrasesReport,
     terms: TermsReport,
+    /// The same with spoken examples.
+    queries: QueriesReport,
     short: keywords::Report,
     wake: WakeReport,
     /// Words drawn from the half of the speakers that calibration did not see, in their speech: other words in part.
@@ -83,13 +86,16 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         threads,
     })?;
     said("terms");
-    let terms = terms::measure(&TermsArgs {
+    let term_args = TermsArgs {
         manifests: vec![corpus("librispeech-dev")],
         list: data.join("std/librispeech_dev_keywords.txt"),
         model: model.clone(),
         split: "dev".into(),
         threads,
-    })?;
+    };
+    let terms = terms::measure(&term_args)?;
+    said("queries");
+    let queries = queries::measure(&term_args)?;
     said("short words");
     let short = keywords::measure(&keywords::KeywordsArgs {
         manifests: vec![corpus("short-words")],
@@ -131,7 +137,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         every: 1,
         threads,
     })?;
-    let report = Report { model: name, words, phrases, terms, short, wake, wake_half_b, windows, disturbed };
+    let report = Report { model: name, words, phrases, terms, queries, short, wake, wake_half_b, windows, disturbed };
     fs::write(args.out.join("report.json"), serde_json::to_string(&report)?)?;
     let page = page(&report);
     fs::write(args.out.join("report.md"), &page)?;
@@ -159,17 +165,25 @@ fn misses(out: &mut String, name: &str, rates: impl Iterator<Item = String>) {
 }
 
 /// The table of spoken term detection.
-fn term_rows(terms: &TermsReport) -> String {
+fn term_rows(terms: &TermsReport, queries: &QueriesReport) -> String {
     let mut rows = vec![
         "`kws-train eval terms`; term-weighted value, beta 999.9, a hit within 0.5 s. Live: every score by itself. Search: decided".to_owned(),
-        "for each keyword over all recordings, as `scan --search` does.\n".into(),
+        "for each keyword over all recordings, as `scan --search` does. By example (`kws-train eval queries`): each word cut out of".into(),
+        "what half A of the speakers say, looked for in what half B says; beside it the same words typed.\n".into(),
         "| list | said, places, hours | MTWV | ATWV at 0.5 | OTWV |\n|---|---|---|---|---|".into(),
     ];
     let row = |name: &str, t: &Terms| {
         let (mtwv, atwv, otwv) = (t.mtwv, t.atwv, t.otwv);
         format!("| {name} | {}, {}, {:.2} | {mtwv:.3} | {atwv:.3} | {otwv:.3} |", t.keywords, t.places, t.hours)
     };
-    for (name, list) in [("one word", Some(&terms.one_word)), ("phrases", terms.phrases.as_ref())] {
+    let lists = [
+        ("one word", Some(&terms.one_word)),
+        ("phrases", terms.phrases.as_ref()),
+        ("by one example", Some(&queries.example)),
+        ("by one example and the text", Some(&queries.both)),
+        ("those words typed", Some(&queries.typed)),
+    ];
+    for (name, list) in lists {
         let Some(list) = list else { continue };
         rows.push(row(&format!("{name}, live"), &list.live));
         rows.push(row(&format!("{name}, search"), &list.search));
@@ -191,13 +205,22 @@ fn page(report: &Report) -> String {
 
     let w = &report.words;
     line(format!("## Word discrimination (librispeech-dev, {} segments of 0.5-2 s)\n", w.segments));
-    line("`kws-train eval words`; average precision, positive pairs in brackets.\n".into());
+    line("`kws-train eval words`; average precision, positive pairs in brackets. By words: all words of the lexicon compete, and two".into());
+    line("segments are as alike as the words that they may be (mean of that and of the cosine).\n".into());
     line("| view | known words | unknown words |\n|---|---|---|".into());
-    for (name, v) in [
+    let cosines = [
         ("acoustic", &w.acoustic),
         ("acoustic, different speakers", &w.acoustic_different_speakers),
         ("cross (audio, text)", &w.cross),
-    ] {
+    ];
+    let by_words = w.words.iter().flat_map(|w| {
+        [
+            ("by words: acoustic", &w.acoustic),
+            ("by words: acoustic, different speakers", &w.acoustic_different_speakers),
+            ("by words: cross (audio, text)", &w.cross),
+        ]
+    });
+    for (name, v) in cosines.into_iter().chain(by_words) {
         line(format!("| {name} | {:.1} ({}) | {:.1} ({}) |", v.iv.ap, v.iv.positives, v.oov.ap, v.oov.positives));
     }
 
@@ -215,7 +238,7 @@ fn page(report: &Report) -> String {
     }
 
     line("\n## Spoken term detection (librispeech-dev)\n".into());
-    line(term_rows(&report.terms));
+    line(term_rows(&report.terms, &report.queries));
 
     let s = &report.short;
     line(format!("\n## One word a clip (short-words/dev, {} clips, {:.2} h)\n", s.recordings, s.hours));

@@ -1,7 +1,7 @@
 //! `kws-train eval terms`: spoken term detection, term-weighted value (NIST STD 2006, EVIDENCE.md "Metrics").
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use kws_live::detect::{Keyword, ScorerConfig};
@@ -124,9 +124,26 @@ fn searched(judged: &Judged, scorer: &ScorerConfig, hours: f64) -> Judged {
     out
 }
 
-fn list(judged: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
+/// Both ways to decide.
+pub(super) fn list(judged: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
     let search: Vec<Judged> = judged.iter().map(|j| searched(j, scorer, hours)).collect();
     List { live: terms(judged, scorer.threshold, hours), search: terms(&search, 0.5, hours) }
+}
+
+fn read_list(path: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let words: Vec<String> = text
+        .lines()
+        .filter_map(|l| Some(l.split_once('\t')?.1.trim().to_lowercase()))
+        .filter(|w| !w.is_empty())
+        .collect();
+    ensure!(!words.is_empty(), "{} has no keyword: write an identifier, a tab and the words", path.display());
+    Ok(words)
+}
+
+/// The keywords of a list that are no phrases.
+pub(super) fn one_word(path: &Path) -> Result<Vec<String>> {
+    Ok(read_list(path)?.into_iter().filter(|word| !word.contains(' ')).collect())
 }
 
 /// Measures.
@@ -135,13 +152,7 @@ fn list(judged: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
 /// If list, recordings or model cannot be used.
 pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
-    let text = fs::read_to_string(&args.list).with_context(|| format!("cannot read {}", args.list.display()))?;
-    let words: Vec<String> = text
-        .lines()
-        .filter_map(|l| Some(l.split_once('\t')?.1.trim().to_lowercase()))
-        .filter(|w| !w.is_empty())
-        .collect();
-    ensure!(!words.is_empty(), "{} has no keyword: write an identifier, a tab and the words", args.list.display());
+    let words = read_list(&args.list)?;
     let recordings = read(&args.manifests, &args.split, Half::All)?;
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
     let (words, keywords): (Vec<String>, Vec<Keyword>) = words
@@ -174,9 +185,16 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
 /// As [`measure`].
 pub fn run(args: &TermsArgs) -> Result<()> {
     let report = measure(args)?;
-    let lists = [("one word", Some(&report.one_word)), ("phrases", report.phrases.as_ref())];
-    let ways = lists.into_iter().filter_map(|(name, list)| Some((name, list?)));
-    for (name, how, t) in ways.flat_map(|(name, l)| [(name, "live", &l.live), (name, "search", &l.search)]) {
+    tell("one word", &report.one_word);
+    if let Some(phrases) = &report.phrases {
+        tell("phrases", phrases);
+    }
+    Ok(())
+}
+
+/// Two lines about a list.
+pub(super) fn tell(name: &str, list: &List) {
+    for (how, t) in [("live", &list.live), ("search", &list.search)] {
         log::info!(
             "{name}, {how}: {} keywords at {} places in {:.2} h: MTWV {:.3} (at {:.3}), ATWV {:.3}, OTWV {:.3}",
             t.keywords,
@@ -188,7 +206,6 @@ pub fn run(args: &TermsArgs) -> Result<()> {
             t.otwv
         );
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use indicatif::ProgressBar;
 use kws_live::audio::decode_16k;
 use kws_live::detect::Embedding;
 use kws_live::model::{Backend, BackendChoice, Bundle};
-use kws_live::segment::segment_embedder;
-use kws_live::text::Phone;
+use kws_live::segment::{Segment, segment_embedder};
+use kws_live::text::{Lexicon, Phone};
+use kws_live::words::{Heard, PhoneTree, Vocabulary};
 use serde::Serialize;
 
 use super::plots::{self, Mark};
@@ -52,13 +53,16 @@ pub struct WordsArgs {
 struct Said {
     word: usize,
     speaker: usize,
-    embedding: Embedding,
+    segment: Segment,
+    /// The words of the lexicon that it may be.
+    heard: Option<Heard>,
 }
 
 /// A word type.
 struct Type {
     text: String,
     known: bool,
+    phones: Vec<Phone>,
     embedding: Embedding,
 }
 
@@ -104,6 +108,19 @@ pub struct Report {
     pub acoustic_different_speakers: View,
     /// Every segment with every word's text (its most frequent pronunciation).
     pub cross: View,
+    /// The same where all words of the lexicon compete; `None` for a model without a phone head.
+    pub words: Option<ByWords>,
+}
+
+/// Views of segments that are compared by the words of the lexicon that they may be.
+#[derive(Debug, Serialize)]
+pub struct ByWords {
+    /// Every pair of segments: mean of the cosine and of the Bhattacharyya coefficient of their words.
+    pub acoustic: View,
+    /// Only pairs of two speakers.
+    pub acoustic_different_speakers: View,
+    /// Every segment with every word's text: the odds of that against the words of the lexicon.
+    pub cross: View,
 }
 
 /// Runs the command.
@@ -122,16 +139,32 @@ pub fn run(args: &WordsArgs) -> Result<()> {
 pub fn measure(args: &WordsArgs) -> Result<Report> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
     let known = known_words(&args.data, &args.corpus)?;
-    let (said, types, speakers) = embed(args, &bundle, &known)?;
+    let (mut said, types, speakers) = embed(args, &bundle, &known)?;
     ensure!(said.len() > 1, "{} has no two words of {} to {} s", args.corpus, args.min_seconds, args.max_seconds);
-    let acoustic = pairs(&said, false);
-    let cross = with_texts(&said, &types);
+    let cosine = |a: &Said, b: &Said| a.segment.embedding.cosine(&b.segment.embedding);
+    let acoustic = pairs(&said, false, cosine);
+    let cross = with_texts(&said, &types, |s, t| s.segment.embedding.cosine(&types[t].embedding));
     let view = |pairs: &[Pair]| View {
         all: figure(pairs, |_| true),
         iv: figure(pairs, |p| types[p.words.0].known && types[p.words.1].known),
         oov: figure(pairs, |p| !types[p.words.0].known && !types[p.words.1].known),
     };
-    let apart: Vec<Pair> = pairs(&said, true);
+    let words = by_words(args, &bundle, &mut said, &types)?.map(|odds| {
+        let likeness = |a: &Said, b: &Said| {
+            let common = a.heard.as_ref().zip(b.heard.as_ref()).map_or(0.0, |(a, b)| a.likeness(b));
+            f32::midpoint(cosine(a, b), common)
+        };
+        let cross: Vec<Pair> = said
+            .iter()
+            .zip(odds)
+            .flat_map(|(s, odds)| odds.into_iter().enumerate().map(|(t, score)| Pair { score, words: (s.word, t) }))
+            .collect();
+        ByWords {
+            acoustic: view(&pairs(&said, false, likeness)),
+            acoustic_different_speakers: view(&pairs(&said, true, likeness)),
+            cross: view(&cross),
+        }
+    });
     let report = Report {
         command: std::env::args().collect::<Vec<_>>().join(" "),
         model: bundle.manifest.name.clone(),
@@ -144,8 +177,9 @@ pub fn measure(args: &WordsArgs) -> Result<Report> {
         min_seconds: args.min_seconds,
         max_seconds: args.max_seconds,
         acoustic: view(&acoustic),
-        acoustic_different_speakers: view(&apart),
+        acoustic_different_speakers: view(&pairs(&said, true, cosine)),
         cross: view(&cross),
+        words,
     };
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     fs::write(args.out.join("words.json"), serde_json::to_string_pretty(&report)?)?;
@@ -170,11 +204,19 @@ fn print(report: &Report) {
         report.speakers,
         report.corpus
     );
-    for (name, view) in [
+    let plain = [
         ("acoustic", &report.acoustic),
         ("acoustic, different speakers", &report.acoustic_different_speakers),
         ("cross", &report.cross),
-    ] {
+    ];
+    let words = report.words.iter().flat_map(|w| {
+        [
+            ("by words, acoustic", &w.acoustic),
+            ("by words, different speakers", &w.acoustic_different_speakers),
+            ("by words, cross", &w.cross),
+        ]
+    });
+    for (name, view) in plain.into_iter().chain(words) {
         for (part, f) in [("all", view.all), ("IV", view.iv), ("OOV", view.oov)] {
             log::info!("{name:<29} {part:<4} AP {:6.2} %  {} of {} pairs", f.ap, f.positives, f.pairs);
         }
@@ -230,7 +272,7 @@ fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(
             let index = *words.entry(word.text).or_insert(fresh);
             spellings.resize_with(words.len(), HashMap::new);
             *spellings[index].entry(word.phones).or_default() += 1;
-            said.push(Said { word: index, speaker, embedding: segment.embedding });
+            said.push(Said { word: index, speaker, segment, heard: None });
         }
     }
     bar.finish_and_clear();
@@ -241,9 +283,35 @@ fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(
         let (phones, _) = usual.with_context(|| format!("`{text}` has no phones"))?;
         let embedding = Embedding::new(tower.embed(phones)?)
             .with_context(|| format!("the text tower has no direction for `{text}`"))?;
-        types[index] = Some(Type { known: known.contains(&text), text, embedding });
+        types[index] = Some(Type { known: known.contains(&text), text, phones: phones.clone(), embedding });
     }
     Ok((said, types.into_iter().flatten().collect(), speakers.len()))
+}
+
+/// Lets every segment be heard as words of the lexicon. For each segment the odds of all types; `None` for a model without a
+/// phone head.
+fn by_words(args: &WordsArgs, bundle: &Bundle, said: &mut [Said], types: &[Type]) -> Result<Option<Vec<Vec<f32>>>> {
+    if bundle.manifest.encoder.is_none() {
+        return Ok(None);
+    }
+    let choice = BackendChoice { backend: args.backend, ..BackendChoice::default() };
+    let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
+    let mut vocabulary = Vocabulary::new(&lexicon, bundle.text_encoder(choice)?, bundle.manifest.scorer.words);
+    let mut texts = PhoneTree::new(&types.iter().map(|t| t.phones.clone()).collect::<Vec<_>>());
+    let bar = ProgressBar::new(said.len() as u64);
+    let mut all = Vec::with_capacity(said.len());
+    for Said { segment, heard, .. } in said {
+        bar.inc(1);
+        *heard = vocabulary.hear(&[segment])?;
+        let paths = texts.paths(segment.posteriors.as_deref().unwrap_or_default());
+        let odds = |(t, path): (&Type, f32)| {
+            let weighed = vocabulary.weigh(segment.embedding.cosine(&t.embedding), path);
+            heard.as_ref().map_or(f32::NEG_INFINITY, |heard| heard.against(weighed))
+        };
+        all.push(types.iter().zip(paths).map(odds).collect());
+    }
+    bar.finish_and_clear();
+    Ok(Some(all))
 }
 
 /// A scored pair and the words of its sides.
@@ -253,20 +321,19 @@ struct Pair {
 }
 
 /// All unordered pairs of segments, or only those of two speakers.
-fn pairs(said: &[Said], different_speakers: bool) -> Vec<Pair> {
+fn pairs(said: &[Said], different_speakers: bool, score: impl Fn(&Said, &Said) -> f32) -> Vec<Pair> {
     let mut out = Vec::with_capacity(said.len() * said.len().saturating_sub(1) / 2);
     for (i, a) in said.iter().enumerate() {
         let others = said[..i].iter().filter(|b| !different_speakers || a.speaker != b.speaker);
-        out.extend(others.map(|b| Pair { score: a.embedding.cosine(&b.embedding), words: (a.word, b.word) }));
+        out.extend(others.map(|b| Pair { score: score(a, b), words: (a.word, b.word) }));
     }
     out
 }
 
 /// All pairs of a segment and a word's text.
-fn with_texts(said: &[Said], types: &[Type]) -> Vec<Pair> {
-    let pair =
-        |s: &Said, (index, t): (usize, &Type)| Pair { score: s.embedding.cosine(&t.embedding), words: (s.word, index) };
-    said.iter().flat_map(|s| types.iter().enumerate().map(move |t| pair(s, t))).collect()
+fn with_texts(said: &[Said], types: &[Type], score: impl Fn(&Said, usize) -> f32) -> Vec<Pair> {
+    let pairs = said.iter().flat_map(|s| (0..types.len()).map(move |t| (s, t)));
+    pairs.map(|(s, t)| Pair { score: score(s, t), words: (s.word, t) }).collect()
 }
 
 fn figure(pairs: &[Pair], take: impl Fn(&Pair) -> bool) -> Figure {
@@ -291,7 +358,7 @@ fn draw_map(path: &Path, said: &[Said], types: &[Type]) -> Result<()> {
     let mut points: Vec<(&Embedding, usize, Option<String>)> = Vec::new();
     for (group, (word, list)) in by_word.iter().enumerate() {
         points.push((&types[*word].embedding, group, Some(types[*word].text.clone())));
-        points.extend(list.iter().take(MAP_SEGMENTS).map(|s| (&s.embedding, group, None)));
+        points.extend(list.iter().take(MAP_SEGMENTS).map(|s| (&s.segment.embedding, group, None)));
     }
     let n = points.len();
     let distance = |i: usize, j: usize| f64::from(2.0 - 2.0 * points[i].0.cosine(points[j].0)).max(0.0);
@@ -309,21 +376,23 @@ mod tests {
     #[test]
     fn pairs_and_figures_by_hand() {
         let e = |x: f32, y: f32| Embedding::new(vec![x, y]).expect("a direction");
-        let said = [
-            Said { word: 0, speaker: 0, embedding: e(1.0, 0.0) },
-            Said { word: 0, speaker: 1, embedding: e(0.8, 0.6) },
-            Said { word: 1, speaker: 0, embedding: e(0.0, 1.0) },
-        ];
-        let types = [
-            Type { text: "a".into(), known: true, embedding: e(1.0, 0.0) },
-            Type { text: "b".into(), known: false, embedding: e(0.0, 1.0) },
-        ];
-        let all = pairs(&said, false);
-        assert_eq!((all.len(), pairs(&said, true).len()), (3, 2));
+        let said = [(0, 0, e(1.0, 0.0)), (0, 1, e(0.8, 0.6)), (1, 0, e(0.0, 1.0))].map(|(word, speaker, embedding)| {
+            let segment = Segment { embedding, posteriors: None, frames: 9.0 };
+            Said { word, speaker, segment, heard: None }
+        });
+        let types = [("a", e(1.0, 0.0)), ("b", e(0.0, 1.0))].map(|(text, embedding)| Type {
+            text: text.into(),
+            known: text == "a",
+            phones: Vec::new(),
+            embedding,
+        });
+        let cosine = |a: &Said, b: &Said| a.segment.embedding.cosine(&b.segment.embedding);
+        let all = pairs(&said, false, cosine);
+        assert_eq!((all.len(), pairs(&said, true, cosine).len()), (3, 2));
         // 0.8 (same) before 0.6 and 0.
         let got = figure(&all, |_| true);
         assert_eq!((got.ap, got.pairs, got.positives), (100.0, 3, 1));
-        let cross = with_texts(&said, &types);
+        let cross = with_texts(&said, &types, |s, t| s.segment.embedding.cosine(&types[t].embedding));
         // Scores: same 1, 0.8, 1; different 0, 0.6, 0.
         let got = figure(&cross, |_| true);
         assert_eq!((got.ap, got.pairs, got.positives), (100.0, 6, 3));
