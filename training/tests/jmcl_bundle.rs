@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use kws_live::detect::{Embedding, Keyword, Pronunciation};
 use kws_live::enrol::Enroller;
@@ -18,6 +19,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tch::Device;
 
+static DRAWING: Mutex<()> = Mutex::new(());
+
 fn write_bundle(folder: &Path) {
     let words = read_cmudict("stop S T AA1 P\nhello HH AH0 L OW1\nhello(2) HH EH0 L OW1\n").expect("a dictionary");
     fs::write(folder.join("lexicon.bin"), Lexicon::pack(&words)).expect("written");
@@ -26,14 +29,18 @@ fn write_bundle(folder: &Path) {
     let letters = g2p.input("letters", &[Dim::Free("L")]);
     g2p.output(&letters, "phones", &[Dim::Free("L")]);
     fs::write(folder.join("g2p.onnx"), g2p.finish()).expect("written");
-    tch::manual_seed(3);
     let config = FitConfig {
         architecture: Architecture::Jmcl,
         frontend: FrontendConfig::default(),
         jmcl: JmclConfig { mels: 40, embed: 9, layers: 3, hidden: 16, fc: 24, dim: 8 },
         ..FitConfig::default()
     };
-    let model = JmclModel::new(Device::Cpu, &config.jmcl);
+    let model = {
+        // The generator is the process's: tests side by side would share its numbers out between them.
+        let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(3);
+        JmclModel::new(Device::Cpu, &config.jmcl)
+    };
     let checks = write_jmcl(&model, &config, folder, "random", 0).expect("parity");
     assert!(checks.iter().any(|c| c.name.starts_with("tract audio 43 x 60")), "{checks:?}");
     assert!(checks.iter().all(|c| c.difference <= TOLERANCE));
