@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// Sample rate of every cached recording, Hz.
 pub const RATE: f32 = 16_000.0;
 
+/// Number of the sample at a time, in a recording of `length` samples; 0 or `length` outside it.
+pub(crate) fn sample_at(seconds: f32, length: usize) -> usize {
+    ((seconds.max(0.0) * RATE) as usize).min(length)
+}
+
 /// A recording in the cache.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Clip {

@@ -17,6 +17,7 @@ mod words;
 pub use augment::{AugmentConfig, Augmenter};
 pub(crate) use augment::{convolve, direct_path_first, mix};
 pub use batch::{Batch, BatchConfig, Batcher, Shape};
+pub(crate) use cache::sample_at;
 pub use cache::{Cache, Clip, RATE};
 pub use crop::{Crop, Span, Utterance};
 pub use loader::{BatchSource, Loader};

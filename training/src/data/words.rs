@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::{AugmentConfig, Augmenter};
 use super::batch::{aligned, seeded};
-use super::{BatchSource, Cache, Corpus, RATE, Utterance};
+use super::{BatchSource, Cache, Corpus, RATE, Utterance, sample_at};
 
 /// What a batch of words holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ impl WordBatcher {
         let utterance = &self.utterances[place.0];
         let word = &utterance.words[place.1];
         let samples = self.cache.samples(utterance.clip);
-        let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(samples.len());
+        let at = |seconds| sample_at(seconds, samples.len());
         let from = at(word.start - rng.random_range(0.3..2.0));
         let to = (at(word.end) + self.frontend.window as usize).min(samples.len());
         let mut audio: Vec<f32> = samples[from..to].iter().map(|s| f32::from(*s) / 32_768.0).collect();

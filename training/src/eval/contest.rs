@@ -7,7 +7,7 @@ use kws_live::text::Lexicon;
 use kws_live::words::{Vocabulary, Witnesses};
 
 use super::recordings::Recording;
-use crate::data::RATE;
+use crate::data::{Word, sample_at};
 
 /// Words that are learned from, at most; seconds that one takes.
 const MOST: usize = 3_000;
@@ -19,19 +19,24 @@ struct Contest {
     right: usize,
 }
 
+/// The words of a bundle's lexicon, with the bundle's weights; `None` if the model has no phone head.
+pub(super) fn vocabulary(bundle: &Bundle, choice: BackendChoice) -> Result<Option<Vocabulary>> {
+    if bundle.manifest.encoder.is_none() {
+        return Ok(None);
+    }
+    let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
+    Ok(Some(Vocabulary::new(&lexicon, bundle.text_encoder(choice)?, bundle.manifest.scorer.words)))
+}
+
 /// The weights under which the words that were said are likeliest; `None` if the model has no phone head, or no word is said.
 ///
 /// # Errors
 /// If recordings or bundle cannot be used.
 pub fn weights(bundle: &Bundle, recordings: &[Recording]) -> Result<Option<[f32; 2]>> {
     let choice = BackendChoice::default();
-    if bundle.manifest.encoder.is_none() {
-        return Ok(None);
-    }
+    let Some(mut vocabulary) = vocabulary(bundle, choice)? else { return Ok(None) };
     let mut segments = segment_embedder(bundle, choice)?;
-    let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
-    let mut vocabulary = Vocabulary::new(&lexicon, bundle.text_encoder(choice)?, bundle.manifest.scorer.words);
-    let takes = |w: &crate::data::Word| SECONDS.contains(&(w.end - w.start)) && w.phones.len() > 1;
+    let takes = |w: &Word| SECONDS.contains(&(w.end - w.start)) && w.phones.len() > 1;
     let total: usize = recordings.iter().map(|r| r.words.iter().filter(|w| takes(w)).count()).sum();
     let every = total.div_ceil(MOST).max(1);
     let mut number = 0;
@@ -50,7 +55,7 @@ pub fn weights(bundle: &Bundle, recordings: &[Recording]) -> Result<Option<[f32;
             continue;
         }
         let samples = recording.samples()?;
-        let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(samples.len());
+        let at = |seconds| sample_at(seconds, samples.len());
         let spans: Vec<_> = words.iter().map(|w| at(w.start)..at(w.end)).collect();
         for (word, segment) in words.into_iter().zip(segments.embed(&samples, &spans)?) {
             let Some(segment) = segment else { continue };

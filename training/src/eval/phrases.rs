@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::recordings::{Half, read};
 use super::stats::{auc, eer, tpr_at};
-use crate::data::RATE;
+use crate::data::sample_at;
 use crate::g2p::distance;
 
 /// Phrases against easy and hard texts.
@@ -165,7 +165,7 @@ fn score(bundle: &Bundle, clips: &[Clip], drawn: &[(usize, [Vec<usize>; 3])]) ->
     for (clip, wrong) in drawn {
         let clip = &clips[*clip];
         let audio = decode_16k(&clip.path)?;
-        let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(audio.len());
+        let at = |seconds| sample_at(seconds, audio.len());
         let mut kinds = vec!["right"];
         let mut ids = vec![spotter.add(keyword(&clip.text)?)];
         for (kind, texts) in ["easy", "hard", "prefix"].iter().zip(wrong) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::candidates::{Judged, candidates, judge};
 use super::recordings::{Half, Recording, hours, read};
 use super::terms::{self, List, TermsArgs, one_word};
-use crate::data::RATE;
+use crate::data::sample_at;
 
 /// Shortest example, seconds.
 const SHORTEST: f32 = 0.3;
@@ -36,7 +36,7 @@ fn cut(word: &str, recordings: &[Recording]) -> Result<Option<Vec<f32>>> {
     for recording in recordings {
         if let Some(place) = recording.places(word).into_iter().find(|p| p.1 - p.0 >= SHORTEST) {
             let samples = recording.samples()?;
-            let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(samples.len());
+            let at = |seconds| sample_at(seconds, samples.len());
             return Ok(Some(samples[at(place.0)..at(place.1)].to_vec()));
         }
     }

@@ -208,19 +208,7 @@ fn page(report: &Report) -> String {
     line("`kws-train eval words`; average precision, positive pairs in brackets. By words: all words of the lexicon compete, and two".into());
     line("segments are as alike as the words that they may be (mean of that and of the cosine).\n".into());
     line("| view | known words | unknown words |\n|---|---|---|".into());
-    let cosines = [
-        ("acoustic", &w.acoustic),
-        ("acoustic, different speakers", &w.acoustic_different_speakers),
-        ("cross (audio, text)", &w.cross),
-    ];
-    let by_words = w.words.iter().flat_map(|w| {
-        [
-            ("by words: acoustic", &w.acoustic),
-            ("by words: acoustic, different speakers", &w.acoustic_different_speakers),
-            ("by words: cross (audio, text)", &w.cross),
-        ]
-    });
-    for (name, v) in cosines.into_iter().chain(by_words) {
+    for (name, v) in w.views() {
         line(format!("| {name} | {:.1} ({}) | {:.1} ({}) |", v.iv.ap, v.iv.positives, v.oov.ap, v.oov.positives));
     }
 

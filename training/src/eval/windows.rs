@@ -22,7 +22,7 @@ use super::candidates::candidates;
 use super::recordings::{Half, Recording, drawn, read};
 use super::stats::eer;
 use super::words::known_words;
-use crate::data::{RATE, WordsConfig};
+use crate::data::{WordsConfig, sample_at};
 
 /// Fixed windows over running speech.
 #[derive(Debug, Clone, clap::Args)]
@@ -150,7 +150,7 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
             let count = ((recording.seconds - length) / (length / 2.0)).floor().max(0.0) as usize;
             let windows: Vec<(f32, f32)> =
                 (0..count).map(|i| i as f32 * length / 2.0).map(|start| (start, start + length)).collect();
-            let sample = |seconds: f32| ((seconds * RATE) as usize).min(audio.len());
+            let sample = |seconds| sample_at(seconds, audio.len());
             let spans: Vec<_> = windows.iter().map(|w| sample(w.0)..sample(w.1)).collect();
             for (window, segment) in windows.iter().zip(segments.embed(&audio, &spans)?) {
                 let Some(segment) = segment else { continue };

@@ -10,15 +10,16 @@ use kws_live::audio::decode_16k;
 use kws_live::detect::Embedding;
 use kws_live::model::{Backend, BackendChoice, Bundle};
 use kws_live::segment::{Segment, segment_embedder};
-use kws_live::text::{Lexicon, Phone};
-use kws_live::words::{Heard, PhoneTree, Vocabulary};
+use kws_live::text::Phone;
+use kws_live::words::{Heard, PhoneTree};
 use serde::Serialize;
 
+use super::contest;
 use super::plots::{self, Mark};
 use super::stats::average_precision;
 use super::tsne::tsne;
 use crate::data::prepare::corpus_folders;
-use crate::data::{Corpus, RATE, WordsConfig};
+use crate::data::{Corpus, WordsConfig, sample_at};
 
 /// Word discrimination: average precision over all pairs of word segments, and of segments with texts.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,8 @@ struct Said {
     segment: Segment,
     /// The words of the lexicon that it may be.
     heard: Option<Heard>,
+    /// Odds of each type against those; empty before [`by_words`].
+    odds: Vec<f32>,
 }
 
 /// A word type.
@@ -123,6 +126,25 @@ pub struct ByWords {
     pub cross: View,
 }
 
+impl Report {
+    /// All views with their names.
+    pub fn views(&self) -> Vec<(&'static str, &View)> {
+        let mut views = vec![
+            ("acoustic", &self.acoustic),
+            ("acoustic, different speakers", &self.acoustic_different_speakers),
+            ("cross (audio, text)", &self.cross),
+        ];
+        if let Some(words) = &self.words {
+            views.extend([
+                ("by words: acoustic", &words.acoustic),
+                ("by words: acoustic, different speakers", &words.acoustic_different_speakers),
+                ("by words: cross (audio, text)", &words.cross),
+            ]);
+        }
+        views
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -149,20 +171,15 @@ pub fn measure(args: &WordsArgs) -> Result<Report> {
         iv: figure(pairs, |p| types[p.words.0].known && types[p.words.1].known),
         oov: figure(pairs, |p| !types[p.words.0].known && !types[p.words.1].known),
     };
-    let words = by_words(args, &bundle, &mut said, &types)?.map(|odds| {
+    let words = by_words(args, &bundle, &mut said, &types)?.then(|| {
         let likeness = |a: &Said, b: &Said| {
             let common = a.heard.as_ref().zip(b.heard.as_ref()).map_or(0.0, |(a, b)| a.likeness(b));
             f32::midpoint(cosine(a, b), common)
         };
-        let cross: Vec<Pair> = said
-            .iter()
-            .zip(odds)
-            .flat_map(|(s, odds)| odds.into_iter().enumerate().map(|(t, score)| Pair { score, words: (s.word, t) }))
-            .collect();
         ByWords {
             acoustic: view(&pairs(&said, false, likeness)),
             acoustic_different_speakers: view(&pairs(&said, true, likeness)),
-            cross: view(&cross),
+            cross: view(&with_texts(&said, &types, |s, t| s.odds[t])),
         }
     });
     let report = Report {
@@ -204,21 +221,9 @@ fn print(report: &Report) {
         report.speakers,
         report.corpus
     );
-    let plain = [
-        ("acoustic", &report.acoustic),
-        ("acoustic, different speakers", &report.acoustic_different_speakers),
-        ("cross", &report.cross),
-    ];
-    let words = report.words.iter().flat_map(|w| {
-        [
-            ("by words, acoustic", &w.acoustic),
-            ("by words, different speakers", &w.acoustic_different_speakers),
-            ("by words, cross", &w.cross),
-        ]
-    });
-    for (name, view) in plain.into_iter().chain(words) {
+    for (name, view) in report.views() {
         for (part, f) in [("all", view.all), ("IV", view.iv), ("OOV", view.oov)] {
-            log::info!("{name:<29} {part:<4} AP {:6.2} %  {} of {} pairs", f.ap, f.positives, f.pairs);
+            log::info!("{name:<39} {part:<4} AP {:6.2} %  {} of {} pairs", f.ap, f.positives, f.pairs);
         }
     }
 }
@@ -260,7 +265,7 @@ fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(
             continue;
         }
         let audio = decode_16k(&corpus.folder.join(&entry.file))?;
-        let at = |seconds: f32| ((seconds.max(0.0) * RATE) as usize).min(audio.len());
+        let at = |seconds| sample_at(seconds, audio.len());
         let spans: Vec<_> = spoken.iter().map(|w| at(w.start)..at(w.end)).collect();
         // An unknown speaker is one of a recording's own.
         let name = if entry.speaker.is_empty() { entry.file.clone() } else { entry.speaker.clone() };
@@ -272,7 +277,7 @@ fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(
             let index = *words.entry(word.text).or_insert(fresh);
             spellings.resize_with(words.len(), HashMap::new);
             *spellings[index].entry(word.phones).or_default() += 1;
-            said.push(Said { word: index, speaker, segment, heard: None });
+            said.push(Said { word: index, speaker, segment, heard: None, odds: Vec::new() });
         }
     }
     bar.finish_and_clear();
@@ -288,30 +293,24 @@ fn embed(args: &WordsArgs, bundle: &Bundle, known: &HashSet<String>) -> Result<(
     Ok((said, types.into_iter().flatten().collect(), speakers.len()))
 }
 
-/// Lets every segment be heard as words of the lexicon. For each segment the odds of all types; `None` for a model without a
-/// phone head.
-fn by_words(args: &WordsArgs, bundle: &Bundle, said: &mut [Said], types: &[Type]) -> Result<Option<Vec<Vec<f32>>>> {
-    if bundle.manifest.encoder.is_none() {
-        return Ok(None);
-    }
+/// Lets every segment be heard as words of the lexicon; false for a model without a phone head.
+fn by_words(args: &WordsArgs, bundle: &Bundle, said: &mut [Said], types: &[Type]) -> Result<bool> {
     let choice = BackendChoice { backend: args.backend, ..BackendChoice::default() };
-    let lexicon = Lexicon::from_bytes(bundle.file("lexicon.bin")?)?;
-    let mut vocabulary = Vocabulary::new(&lexicon, bundle.text_encoder(choice)?, bundle.manifest.scorer.words);
+    let Some(mut vocabulary) = contest::vocabulary(bundle, choice)? else { return Ok(false) };
     let mut texts = PhoneTree::new(&types.iter().map(|t| t.phones.clone()).collect::<Vec<_>>());
     let bar = ProgressBar::new(said.len() as u64);
-    let mut all = Vec::with_capacity(said.len());
-    for Said { segment, heard, .. } in said {
+    for Said { segment, heard, odds, .. } in said {
         bar.inc(1);
         *heard = vocabulary.hear(&[segment])?;
         let paths = texts.paths(segment.posteriors.as_deref().unwrap_or_default());
-        let odds = |(t, path): (&Type, f32)| {
+        let against = |(t, path): (&Type, f32)| {
             let weighed = vocabulary.weigh(segment.embedding.cosine(&t.embedding), path);
             heard.as_ref().map_or(f32::NEG_INFINITY, |heard| heard.against(weighed))
         };
-        all.push(types.iter().zip(paths).map(odds).collect());
+        odds.extend(types.iter().zip(paths).map(against));
     }
     bar.finish_and_clear();
-    Ok(Some(all))
+    Ok(true)
 }
 
 /// A scored pair and the words of its sides.
@@ -378,7 +377,7 @@ mod tests {
         let e = |x: f32, y: f32| Embedding::new(vec![x, y]).expect("a direction");
         let said = [(0, 0, e(1.0, 0.0)), (0, 1, e(0.8, 0.6)), (1, 0, e(0.0, 1.0))].map(|(word, speaker, embedding)| {
             let segment = Segment { embedding, posteriors: None, frames: 9.0 };
-            Said { word, speaker, segment, heard: None }
+            Said { word, speaker, segment, heard: None, odds: Vec::new() }
         });
         let types = [("a", e(1.0, 0.0)), ("b", e(0.0, 1.0))].map(|(text, embedding)| Type {
             text: text.into(),
