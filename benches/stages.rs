@@ -90,7 +90,7 @@ fn matcher(c: &mut Criterion) {
             for row in out.proj.chunks_exact(spec.proj_dim()) {
                 ring.push(row);
                 for &length in windows {
-                    ring.pool(length, &mut pooled);
+                    ring.pool(ring.count(), length, &mut pooled);
                 }
             }
         });
@@ -112,7 +112,7 @@ fn matcher(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("all", count), |b| {
             let head = Box::new(bundle.window_head(BackendChoice::default()).expect("the built-in model"));
             let mut matcher = Matcher::new(bundle.manifest.scorer.clone(), &spec, head, 0.03);
-            matcher.set_keywords(&keywords);
+            matcher.set_keywords(keywords.iter());
             b.iter(|| matcher.process(&out, 0, |_, _, score| _ = black_box(score)).expect("a chunk"));
         });
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::detect::pool::pool_weights;
 use crate::detect::{Embedding, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LogMel};
-use crate::model::{AudioTower, BackendChoice, Bundle, Encoder, EncoderOutput, ModelError, WindowHead};
+use crate::model::{AudioTower, BackendChoice, Bundle, Encoder, EncoderOutput, EncoderSpec, ModelError, WindowHead};
 use crate::spotter::SpotError;
 use crate::text::{BLANK, CLASSES, Phone};
 
@@ -47,26 +47,44 @@ pub fn segment_embedder(bundle: &Bundle, choice: BackendChoice) -> Result<Box<dy
     if let Some(towers) = &bundle.manifest.towers {
         return Ok(Box::new(TowerSegments::new(frontend, bundle.audio_tower(choice)?, towers.hop_frames)?));
     }
-    Ok(Box::new(StreamSegments::new(frontend, bundle.encoder(choice)?, bundle.window_head(choice)?)?))
+    let encoder = RecordingEncoder::new(frontend, bundle.encoder(choice)?)?;
+    Ok(Box::new(StreamSegments { encoder, head: bundle.window_head(choice)? }))
 }
 
 /// Encoder frames in one run: one shape for recordings of all lengths.
 const CHUNK: usize = 32;
 
-/// Pooled windows of the streaming encoder.
-struct StreamSegments {
+/// The streaming encoder over whole recordings.
+pub struct RecordingEncoder {
     mel: LogMel,
     encoder: Box<dyn Encoder>,
-    head: WindowHead,
 }
 
-impl StreamSegments {
-    fn new(frontend: &FrontendConfig, encoder: Box<dyn Encoder>, head: WindowHead) -> Result<Self, FrontendError> {
-        Ok(Self { mel: LogMel::new(frontend)?, encoder, head })
+impl RecordingEncoder {
+    /// A front end and an encoder that belong together.
+    ///
+    /// # Errors
+    /// If the front end's parameters are broken.
+    pub fn new(frontend: &FrontendConfig, encoder: Box<dyn Encoder>) -> Result<Self, FrontendError> {
+        Ok(Self { mel: LogMel::new(frontend)?, encoder })
     }
 
-    /// Phones and projections of the whole recording, aligned with it.
-    fn encode(&mut self, samples: &[f32]) -> Result<EncoderOutput, ModelError> {
+    /// Sizes of the encoder.
+    pub fn spec(&self) -> &EncoderSpec {
+        self.encoder.spec()
+    }
+
+    /// Samples of an encoder frame.
+    pub fn frame_samples(&self) -> usize {
+        self.mel.config().hop as usize * self.encoder.spec().stride
+    }
+
+    /// Phones and projections of a recording (mono, 16 kHz), aligned with it: frame `i` begins at sample `i *`
+    /// [`Self::frame_samples`].
+    ///
+    /// # Errors
+    /// If the backend fails.
+    pub fn encode(&mut self, samples: &[f32]) -> Result<EncoderOutput, ModelError> {
         let spec = self.encoder.spec().clone();
         let hop = self.mel.config().hop as usize;
         let frames = samples.len().div_ceil(hop * spec.stride) + 1;
@@ -92,11 +110,17 @@ impl StreamSegments {
     }
 }
 
+/// Pooled windows of the streaming encoder.
+struct StreamSegments {
+    encoder: RecordingEncoder,
+    head: WindowHead,
+}
+
 impl SegmentEmbedder for StreamSegments {
     fn embed(&mut self, samples: &[f32], spans: &[Range<usize>]) -> Result<Vec<Option<Segment>>, ModelError> {
         let spec = self.encoder.spec().clone();
-        let out = self.encode(samples)?;
-        let (width, size) = (spec.proj_dim(), (self.mel.config().hop as usize * spec.stride) as f32);
+        let out = self.encoder.encode(samples)?;
+        let (width, size) = (spec.proj_dim(), self.encoder.frame_samples() as f32);
         let mut segments = Vec::with_capacity(spans.len());
         for span in spans {
             let (start, end) = (span.start as f32 / size, (span.end as f32 / size).min(out.frames as f32));

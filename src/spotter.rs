@@ -14,7 +14,7 @@ pub use self::heard::{Best, Detection, KeywordId, KeywordStatus, Trace};
 use self::peaks::{Clock, RECENT, Slot, emit, explained, remember};
 use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LEVELS, LogMel};
-use crate::model::{BackendChoice, Bundle, Encoder, ModelError};
+use crate::model::{BackendChoice, Bundle, Encoder, EncoderSpec, ModelError};
 
 /// What stops a [`Spotter`].
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,10 @@ pub struct SpotterConfig {
     pub chunk_frames: usize,
     /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
     pub gate: bool,
+    /// Whether common words compete with the keywords, where the model has learned to weigh them ([`crate::words`]): for
+    /// searches. They order the places of a keyword better, but one threshold for all keywords fits no better than without, and
+    /// in a stream that is judged at once they cost more than they save.
+    pub rivals: bool,
     /// Sensitivity whose threshold makes a near miss, for [`Spotter::near_misses`]; `None` looks for none.
     pub near: Option<f32>,
 }
@@ -53,6 +57,7 @@ impl Default for SpotterConfig {
             threshold: None,
             chunk_frames: 4,
             gate: false,
+            rivals: false,
             near: None,
         }
     }
@@ -69,6 +74,11 @@ fn quiet_room(length: usize) -> Vec<f32> {
         ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.003
     };
     (0..length).map(|_| next()).collect()
+}
+
+/// Length of a scored frame, seconds.
+fn frame_seconds(frontend: &FrontendConfig, spec: &EncoderSpec) -> f32 {
+    (frontend.hop * spec.stride as u32) as f32 / frontend.sample_rate as f32
 }
 
 /// Listens for keywords in a stream of 16 kHz mono samples.
@@ -128,10 +138,12 @@ impl Spotter {
         }
         let encoder = bundle.encoder(config.choice)?;
         let head = Box::new(bundle.window_head(config.choice)?);
-        Self::from_parts(frontend, encoder, head, scorer, config)
+        let rivals = if config.rivals { bundle.rivals(config.choice)? } else { None };
+        let matcher = Matcher::new(scorer, encoder.spec(), head, frame_seconds(frontend, encoder.spec()));
+        Self::over(frontend, Box::new(StreamCore::new(encoder, matcher.with_rivals(rivals))), config)
     }
 
-    /// Puts a spotter together from any encoder and window head.
+    /// Puts a spotter together from any encoder and window head; no words compete with its keywords.
     ///
     /// # Errors
     /// If the front end's parameters are broken.
@@ -142,9 +154,7 @@ impl Spotter {
         scorer: ScorerConfig,
         config: SpotterConfig,
     ) -> Result<Self, SpotError> {
-        let spec = encoder.spec().clone();
-        let frame_seconds = (frontend.hop * spec.stride as u32) as f32 / frontend.sample_rate as f32;
-        let matcher = Matcher::new(scorer, &spec, head, frame_seconds);
+        let matcher = Matcher::new(scorer, encoder.spec(), head, frame_seconds(frontend, encoder.spec()));
         Self::over(frontend, Box::new(StreamCore::new(encoder, matcher)), config)
     }
 
@@ -216,7 +226,8 @@ impl Spotter {
     }
 
     fn rebuild(&mut self) {
-        self.core.set_keywords(&mut self.slots.iter().map(|s| &s.keyword));
+        let keywords: Vec<&Keyword> = self.slots.iter().map(|s| &s.keyword).collect();
+        self.core.set_keywords(&keywords);
         self.hits.reserve(self.slots.len());
     }
 
@@ -430,6 +441,8 @@ impl Spotter {
                 end: clock.samples(score.peak.end),
                 cosine: score.cosine,
                 path: score.path,
+                fit: score.fit,
+                share: score.share,
             };
             on_score(&Trace { keyword, heard });
             if slot.best.is_none_or(|b| heard.score > b.score) {

@@ -73,6 +73,25 @@ fn streamed_equals_offline_whatever_the_pieces() {
 }
 
 #[test]
+fn with_rivals_too_chunks_and_pieces_change_nothing() {
+    let samples = decode_16k(&common::recording()).expect("the fixture");
+    let with = |chunk_frames, rivals| spotter_with(SpotterConfig { chunk_frames, rivals, ..SpotterConfig::default() });
+    let mut whole = with(100, true);
+    let want = listen(&mut whole, &samples, &[samples.len()]);
+    let share = |heard: &(Vec<Detection>, Vec<Option<Best>>), keyword: usize| heard.1[keyword].map(|b| b.share);
+    // What is said has the greatest share: hello, not yellow; stop, not top.
+    assert!(share(&want, 0) > share(&want, 1) && share(&want, 2) > share(&want, 3), "{want:?}");
+    whole.reset();
+    assert!(same(&listen(&mut whole, &samples, &[480]), &want), "reset equals new");
+    for (chunk, piece) in [(4, 1_000), (7, 4_321), (1, 480)] {
+        assert!(same(&listen(&mut with(chunk, true), &samples, &[piece]), &want), "chunks of {chunk}");
+    }
+    // Without them nobody asks for shares.
+    let without = listen(&mut with(100, false), &samples, &[480]);
+    assert!((0..7).all(|k| share(&without, k) == share(&without, 0)) && share(&without, 0) < share(&want, 0));
+}
+
+#[test]
 fn after_a_gap_the_clock_has_gone_on() {
     let samples = decode_16k(&common::recording()).expect("the fixture");
     let mut spotter = spotter(3);

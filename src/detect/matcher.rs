@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::keyword::{Keyword, dot};
 use super::path::PhonePaths;
 use super::prefix::PrefixRing;
-use super::scorer::ScorerConfig;
+use super::scorer::{ScorerConfig, sigmoid};
 use super::trigger::Peak;
 use crate::model::{EncoderOutput, EncoderSpec, ModelError, WindowHead};
+use crate::words::{self, Rivals, no_share};
 
 /// Turns pooled windows into unit-norm embeddings.
 pub trait WindowEmbedder: Send {
@@ -31,7 +32,7 @@ impl WindowEmbedder for WindowHead {
     }
 }
 
-/// Both witnesses for one keyword in one frame.
+/// The witnesses for one keyword in one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameScore {
     /// Fused score with the span of the best window.
@@ -40,7 +41,22 @@ pub struct FrameScore {
     pub cosine: f32,
     /// Path score a phone, best of the last frames.
     pub path: f32,
+    /// Logit of these two.
+    pub fit: f32,
+    /// Logit of the share among rivals; the least where there are none, or nobody asked.
+    pub share: f32,
 }
+
+impl FrameScore {
+    /// Nothing was heard.
+    pub fn nothing(frame: u64, path: f32) -> Self {
+        let peak = Peak { score: 0.0, start: frame, end: frame + 1 };
+        Self { peak, cosine: -1.0, path, fit: f32::NEG_INFINITY, share: no_share() }
+    }
+}
+
+/// Frames that are pooled at once; the ring keeps them beside what windows and rivals look back on.
+const PIECE: usize = 100;
 
 /// Frames for which a path score stays valid: the two witnesses rarely peak in the same frame.
 const PATH_MEMORY: usize = 6;
@@ -59,6 +75,7 @@ pub struct Matcher {
     ring: PrefixRing,
     head: Box<dyn WindowEmbedder>,
     paths: PhonePaths,
+    rivals: Option<Rivals>,
     entries: Vec<Entry>,
     /// Embeddings of all pronunciations, `[pronunciations, D]`.
     anchors: Vec<f32>,
@@ -81,6 +98,7 @@ impl Matcher {
         Self {
             ring: PrefixRing::new(spec.parts, spec.part_dim, longest),
             paths: PhonePaths::default(),
+            rivals: None,
             entries: Vec::new(),
             anchors: Vec::new(),
             ends: Vec::new(),
@@ -96,13 +114,27 @@ impl Matcher {
         }
     }
 
+    /// Lets words compete with the keywords that are set from now on.
+    #[must_use]
+    pub fn with_rivals(mut self, rivals: Option<Rivals>) -> Self {
+        if rivals.is_some() {
+            let (parts, longest) = (self.ring.parts(), self.config.window_frames.last().copied().unwrap_or(1));
+            self.ring = PrefixRing::new(parts, self.width / parts, PIECE + longest.max(words::MEMORY));
+        }
+        self.rivals = rivals;
+        self
+    }
+
     /// Scoring parameters.
     pub fn config(&self) -> &ScorerConfig {
         &self.config
     }
 
     /// Replaces the keywords. What was heard of them so far is forgotten by the phone paths only.
-    pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
+    pub fn set_keywords<'a>(&mut self, keywords: impl Iterator<Item = &'a Keyword> + Clone) {
+        if let Some(rivals) = &mut self.rivals {
+            rivals.set_keywords(keywords.clone());
+        }
         self.paths.clear();
         self.entries.clear();
         self.anchors.clear();
@@ -134,13 +166,27 @@ impl Matcher {
         skip: usize,
         mut on_score: impl FnMut(u64, usize, FrameScore),
     ) -> Result<(), ModelError> {
-        let frames = output.frames.saturating_sub(skip);
-        if frames == 0 {
-            return Ok(());
+        let proj = output.proj.get(skip * self.width..).unwrap_or_default();
+        let posteriors = output.phones.get(skip * self.classes..).unwrap_or_default();
+        let pieces = proj.chunks(PIECE * self.width).zip(posteriors.chunks(PIECE * self.classes));
+        for (proj, posteriors) in pieces {
+            self.piece(proj, posteriors, &mut on_score)?;
         }
+        Ok(())
+    }
+
+    /// [`Self::process`] for so many frames as the ring keeps beside what came before.
+    fn piece(
+        &mut self,
+        proj: &[f32],
+        posteriors: &[f32],
+        on_score: &mut impl FnMut(u64, usize, FrameScore),
+    ) -> Result<(), ModelError> {
+        let frames = proj.len() / self.width;
         if self.entries.is_empty() {
-            for row in output.proj.chunks_exact(self.width).skip(skip) {
-                self.ring.push(row);
+            proj.chunks_exact(self.width).for_each(|row| self.ring.push(row));
+            if let Some(rivals) = &mut self.rivals {
+                posteriors.chunks_exact(self.classes).for_each(|row| rivals.push(row));
             }
             self.frame += frames as u64;
             return Ok(());
@@ -150,26 +196,24 @@ impl Matcher {
         let dim = self.head.dim();
         self.pooled.resize(frames * lengths * self.width, 0.0);
         self.embedded.resize(frames * lengths * dim, 0.0);
-        let rows = output.proj.chunks_exact(self.width).skip(skip);
-        for (row, pooled) in rows.zip(self.pooled.chunks_exact_mut(lengths * self.width)) {
+        for (row, pooled) in proj.chunks_exact(self.width).zip(self.pooled.chunks_exact_mut(lengths * self.width)) {
             self.ring.push(row);
             for (&length, out) in wanted.iter().zip(pooled.chunks_exact_mut(self.width)) {
-                self.ring.pool(length, out);
+                self.ring.pool(self.ring.count(), length, out);
             }
         }
         self.head.embed(&self.pooled, &mut self.embedded)?;
-        let posteriors = output.phones.chunks_exact(self.classes).skip(skip);
-        for (row, windows) in posteriors.zip(self.embedded.chunks_exact(lengths * dim)) {
+        for (row, windows) in posteriors.chunks_exact(self.classes).zip(self.embedded.chunks_exact(lengths * dim)) {
             self.paths.step(self.frame, row);
+            if let Some(rivals) = &mut self.rivals {
+                rivals.push(row);
+            }
             let end = self.frame + 1;
             let slot = (self.frame % PATH_MEMORY as u64) as usize;
             let mut from = 0;
             for (keyword, &to) in self.ends.iter().enumerate() {
-                let mut best = FrameScore {
-                    peak: Peak { score: 0.0, start: self.frame, end },
-                    cosine: -1.0,
-                    path: f32::NEG_INFINITY,
-                };
+                let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
+                let mut phones = 1;
                 for i in from..to {
                     let entry = &mut self.entries[i];
                     entry.recent[slot] = self.paths.score(i).0;
@@ -183,13 +227,23 @@ impl Matcher {
                             (cosine, length) = (value, self.config.window_frames[w]);
                         }
                     }
-                    let score = self.config.fuse(cosine, path, entry.phones);
-                    if score > best.peak.score {
+                    let fit = self.config.fuse(cosine, path, entry.phones);
+                    if fit > best.fit {
                         let start = end.saturating_sub(length as u64);
-                        best = FrameScore { peak: Peak { score, start, end }, cosine, path };
+                        let peak = Peak { score: sigmoid(fit), start, end };
+                        best = FrameScore { peak, cosine, path, fit, ..best };
+                        phones = entry.phones;
                     }
                 }
                 from = to;
+                if let Some(rivals) = self.rivals.as_mut().filter(|rivals| rivals.contest(keyword)) {
+                    best.peak.score = if best.fit >= words::LEAST_LOGIT {
+                        best.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
+                        sigmoid(self.config.contest(best.fit, best.share, phones))
+                    } else {
+                        0.0
+                    };
+                }
                 on_score(self.frame, keyword, best);
             }
             self.frame += 1;
@@ -201,6 +255,9 @@ impl Matcher {
     pub fn reset(&mut self) {
         self.ring.reset();
         self.paths.reset();
+        if let Some(rivals) = &mut self.rivals {
+            rivals.reset();
+        }
         self.frame = 0;
         for entry in &mut self.entries {
             entry.recent = [f32::NEG_INFINITY; PATH_MEMORY];

@@ -36,14 +36,27 @@ impl PrefixRing {
         (index % self.capacity) as usize * self.channels
     }
 
-    /// Order-keeping mean of the window of the last `length` frames: part `k` is the mean of channel group `k` over the
-    /// `k`-th of `parts` equal sub-spans. Frames before the start of the stream are left out.
+    /// Channel groups.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Channels of a frame, `parts * part_dim`.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Order-keeping mean of the window of `length` frames before frame `end`: part `k` is the mean of channel group `k` over the
+    /// `k`-th of `parts` equal sub-spans. Frames before the start of the stream, after the last one and that are no longer kept
+    /// are left out.
     ///
     /// # Shapes
     /// `out`: `[parts * part_dim]`.
-    pub fn pool(&self, length: usize, out: &mut [f32]) {
-        let length = (length as u64).min(self.count).min(self.capacity - 1);
-        let first = self.count - length;
+    pub fn pool(&self, end: u64, length: usize, out: &mut [f32]) {
+        let kept = (self.count + 1).saturating_sub(self.capacity);
+        let end = end.min(self.count).max(kept);
+        let first = end.saturating_sub(length as u64).max(kept);
+        let length = end - first;
         let part_dim = self.channels / self.parts;
         for (k, part) in out.chunks_exact_mut(part_dim).enumerate() {
             let border = |k: usize| length as f64 * k as f64 / self.parts as f64;
@@ -94,7 +107,7 @@ mod tests {
             let mut weights = vec![0.0; parts * length];
             pool_weights(0.0, length as f32, parts, length, &mut weights);
             let mut got = [0.0; 8];
-            ring.pool(length, &mut got);
+            ring.pool(frames.len() as u64, length, &mut got);
             for k in 0..parts {
                 for g in 0..part_dim {
                     let c = k * part_dim + g;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::ModelError;
+use crate::words::RivalWeights;
 
 /// Scoring parameters; they travel with the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct ScorerConfig {
     /// Learned on development data: weights of cosine and phone path where whole words compete (see [`crate::words`]).
     #[serde(default = "words")]
     pub words: [f32; 2],
+    /// Learned on development data: how words that may have been said instead are weighed, in a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rivals: Option<RivalWeights>,
 }
 
 /// Before it is learned.
@@ -55,6 +59,7 @@ impl Default for ScorerConfig {
             threshold: 0.5,
             prior: prior(),
             words: words(),
+            rivals: None,
         }
     }
 }
@@ -81,6 +86,8 @@ impl ScorerConfig {
             .chain(&self.fusion)
             .chain(&self.words)
             .chain([&self.cos_scale, &self.cos_bias, &self.prior])
+            .copied()
+            .chain(self.rivals.iter().flat_map(RivalWeights::values))
             .any(|v| !v.is_finite())
         {
             return mismatch("fusion", format!("{:?}", self.fusion), "finite numbers");
@@ -109,10 +116,22 @@ impl ScorerConfig {
         nearest..nearest + 1
     }
 
-    /// Fused score, 0 to 1, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
+    /// Fused score, a logit, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
     pub fn fuse(&self, cosine: f32, path: f32, phones: usize) -> f32 {
         let [f0, f1, f2, f3] = self.fusion;
-        sigmoid(f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln())
+        f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln()
+    }
+
+    /// [`Self::fuse`]'s logit with a third witness: the logit of the share among rivals.
+    pub fn contest(&self, fit: f32, share: f32, phones: usize) -> f32 {
+        let [f0, f1, f2, f3] = self.rivals.map_or([0.0, 1.0, 0.0, 0.0], |r| r.fusion);
+        f0 + f1 * fit + f2 * share + f3 * (phones as f32).ln()
+    }
+
+    /// The parameters of scores that rivals had a part in, where there are any.
+    #[must_use]
+    pub fn contested(&self) -> Self {
+        Self { prior: self.rivals.map_or(self.prior, |r| r.prior), ..self.clone() }
     }
 
     /// Probability that what scores `score` is the word. The logit of a calibrated score counts false alarms; how often words
@@ -156,7 +175,11 @@ mod tests {
         let config =
             ScorerConfig { cos_scale: 10.0, cos_bias: -5.0, fusion: [0.5, 2.0, 1.5, -0.25], ..ScorerConfig::default() };
         // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 ln 4
-        let want = sigmoid(0.5 + 4.0 - 1.5 - 0.25 * 4.0_f32.ln());
+        let want = 0.5 + 4.0 - 1.5 - 0.25 * 4.0_f32.ln();
         assert!((config.fuse(0.7, -1.0, 4) - want).abs() < 1e-6);
+        assert_eq!(config.contest(0.7, -1.0, 4), 0.7);
+        let rivals = RivalWeights { fusion: [0.5, 2.0, 1.5, -0.25], ..RivalWeights::UNLEARNED };
+        let config = ScorerConfig { rivals: Some(rivals), ..config };
+        assert!((config.contest(2.0, -1.0, 4) - want).abs() < 1e-6);
     }
 }

@@ -14,8 +14,10 @@ use super::{
     AudioTower, BackendChoice, Bytes, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead,
     load_graph,
 };
+use crate::words::{RIVALS_FILE, Rivals, unpack_rivals};
 
-/// Files of a `stream` bundle. A `jmcl` bundle has `audio.onnx` in place of the first two.
+/// Files of a `stream` bundle, beside [`RIVALS_FILE`] where it has learned to weigh rivals. A `jmcl` bundle has `audio.onnx` in place
+/// of the first two.
 pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
 
 /// A verified model: manifest and files. Clones share the files.
@@ -148,6 +150,16 @@ impl Bundle {
         let graph = self.graph("text.onnx", choice)?;
         let parts = self.manifest.encoder.as_ref().map(|e| e.parts);
         Ok(TextEncoder::new(graph, parts, self.manifest.embedding.dim))
+    }
+
+    /// The words that compete with keywords, if the model has learned to weigh them.
+    ///
+    /// # Errors
+    /// If they or the text tower cannot be loaded.
+    pub fn rivals(&self, choice: BackendChoice) -> Result<Option<Rivals>, ModelError> {
+        let Some(weights) = self.manifest.scorer.rivals else { return Ok(None) };
+        let rivals = unpack_rivals(self.file(RIVALS_FILE)?)?;
+        Ok(Some(Rivals::new(rivals, self.text_encoder(choice)?, weights)))
     }
 
     /// The audio tower of a `jmcl` model.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, dot};
+use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, dot, sigmoid};
 use crate::model::{AudioTower, Encoder, EncoderOutput, ModelError};
 
 /// Feature frames in, keyword scores out; the scored frame is the unit of time.
@@ -23,7 +23,7 @@ pub(super) trait Core: Send {
     fn scorer(&self) -> &ScorerConfig;
 
     /// Replaces the keywords.
-    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>);
+    fn set_keywords(&mut self, keywords: &[&Keyword]);
 
     /// Takes the next features, `[frames, mels]`, `frames` a multiple of the stride, and calls
     /// `on_score(frame, keyword, score)` for every scored frame and keyword, in that order.
@@ -70,8 +70,8 @@ impl Core for StreamCore {
         self.matcher.config()
     }
 
-    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>) {
-        self.matcher.set_keywords(keywords);
+    fn set_keywords(&mut self, keywords: &[&Keyword]) {
+        self.matcher.set_keywords(keywords.iter().copied());
     }
 
     fn process(
@@ -160,8 +160,7 @@ impl WindowedCore {
     fn score(&self, entries: Range<usize>, hop: usize, hops: usize) -> FrameScore {
         let dim = self.tower.dim();
         let end = self.frame + 1;
-        let nothing = Peak { score: 0.0, start: self.frame, end };
-        let mut best = FrameScore { peak: nothing, cosine: -1.0, path: 0.0 };
+        let mut best = FrameScore::nothing(self.frame, 0.0);
         for i in entries {
             let Entry { windows, phones } = &self.entries[i];
             let anchor = &self.anchors[i * dim..(i + 1) * dim];
@@ -172,9 +171,10 @@ impl WindowedCore {
                 }
                 let at = (w * hops + hop) * dim;
                 let cosine = dot(anchor, &self.embedded[at..at + dim]);
-                let score = self.scorer.fuse(cosine, 0.0, *phones);
-                if score > best.peak.score {
-                    best = FrameScore { peak: Peak { score, start: end - length, end }, cosine, path: 0.0 };
+                let fit = self.scorer.fuse(cosine, 0.0, *phones);
+                if fit > best.fit {
+                    let peak = Peak { score: sigmoid(fit), start: end - length, end };
+                    best = FrameScore { peak, cosine, fit, ..best };
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Core for WindowedCore {
         &self.scorer
     }
 
-    fn set_keywords(&mut self, keywords: &mut dyn Iterator<Item = &Keyword>) {
+    fn set_keywords(&mut self, keywords: &[&Keyword]) {
         self.entries.clear();
         self.anchors.clear();
         self.ends.clear();
@@ -299,7 +299,7 @@ mod tests {
         let embedding = Embedding::new(vec![11.0, 20.0]).expect("a direction");
         let pronunciation = Pronunciation { phones: Vec::new(), embedding, frames: None };
         let keyword = Keyword { name: "span".into(), pronunciations: vec![pronunciation], threshold: None };
-        core.set_keywords(&mut [keyword].iter());
+        core.set_keywords(&[&keyword]);
         core
     }
 

@@ -47,6 +47,10 @@ pub struct Best {
     pub cosine: f32,
     /// Path score a phone at that frame.
     pub path: f32,
+    /// Logit of these two.
+    pub fit: f32,
+    /// Logit of the share among rivals.
+    pub share: f32,
 }
 
 /// A keyword's state, for display.

@@ -2,12 +2,19 @@
 //!
 //! Where a word begins and ends is known for a recording that somebody made of it, and for a segment that is compared with
 //! another. There all words of the lexicon compete, `p(word) ~ exp(w0 cosine + w1 path)`, and the likeliest ones say more than
-//! the one voice that was heard. In running speech, where most windows hold no whole word, this competition decides nothing.
+//! the one voice that was heard. In running speech nobody knows where words begin and end: there all ways to cut it into words
+//! compete ([`Rivals`]).
 
+mod pack;
+mod rivals;
+mod search;
 mod tree;
 
 use std::collections::HashMap;
 
+pub use pack::{RIVALS_FILE, pack_rivals, unpack_rivals};
+pub use rivals::{LEAST_LOGIT, Link, MEMORY, RivalWeights, Rivals, log_add, no_share};
+pub use search::{Ending, WordSearch};
 pub use tree::PhoneTree;
 
 use crate::detect::Embedding;

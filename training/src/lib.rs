@@ -12,4 +12,5 @@ pub mod loss;
 pub mod model;
 pub mod net;
 pub mod optim;
+pub mod rivals;
 pub mod synth;

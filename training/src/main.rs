@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use kws_train::data::{prepare, report as data_report};
 use kws_train::eval::{calibrate, gate, keywords, phrases, queries, report, terms, wake, windows, words};
-use kws_train::{align, export, fit, g2p, lexicon, synth};
+use kws_train::{align, export, fit, g2p, lexicon, rivals, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -30,6 +30,8 @@ enum Command {
     Synth(synth::SynthArgs),
     /// Pack CMUdict for a bundle.
     Lexicon(lexicon::LexiconArgs),
+    /// Pack the words that compete with keywords, out of the training speech.
+    Rivals(rivals::RivalsArgs),
     /// Fit fusion and threshold of a bundle on development recordings.
     Calibrate(calibrate::CalibrateArgs),
     /// Score a model.
@@ -70,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         Command::Align(args) => align::run(&args),
         Command::Synth(args) => synth::run(&args),
         Command::Lexicon(args) => lexicon::run(&args),
+        Command::Rivals(args) => rivals::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Eval(Eval::Words(args)) => words::run(&args),
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),

@@ -4,8 +4,9 @@
 //! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word the values of
 //! `z` that let through one and ten false alarms an hour are read off; a line through the former over `ln(phones)` and the
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
-//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Last, the weights of the
-//! witnesses where whole words compete.
+//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the same with what both say
+//! as the first witness and the share among rivals, whose weights are learned before (`lattice`), as the second. Last, the
+//! weights of the witnesses where whole words compete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,9 +19,10 @@ use kws_live::model::{BackendChoice, Bundle, Manifest};
 use kws_live::search::SENSITIVITY;
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
+use kws_live::words::{LEAST_LOGIT, RivalWeights};
 
-use super::contest;
 use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
+use super::{contest, lattice};
 
 /// Fits fusion, threshold, prior and the weights for whole words of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
@@ -37,7 +39,7 @@ pub struct CalibrateArgs {
     /// Split to learn from.
     #[arg(long, default_value = "dev")]
     pub split: String,
-    /// What the score rests on; one witness alone is for a row of the ablation.
+    /// What the score rests on; one witness alone, or both without rivals, is for a row of the ablation.
     #[arg(long, value_enum, default_value_t)]
     pub witness: Witness,
     /// Words drawn from the transcripts.
@@ -48,11 +50,13 @@ pub struct CalibrateArgs {
     pub threads: usize,
 }
 
-/// Which of the two witnesses are weighed.
+/// Which witnesses are weighed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Witness {
-    /// Both.
+    /// Both, and the share among rivals.
     #[default]
+    All,
+    /// Both.
     Both,
     /// The cosine of the window and the text.
     Cosine,
@@ -60,7 +64,7 @@ pub enum Witness {
     Path,
 }
 
-/// Cosine logit, path, and a constant.
+/// Cosine logit and path, or the logit of both and that of the share among rivals, and a constant.
 type Features = [f64; 3];
 
 /// The highest frame of a keyword in a recording.
@@ -86,18 +90,34 @@ pub(super) fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
 pub fn run(args: &CalibrateArgs) -> Result<()> {
     let recordings = read(&args.manifests, &args.split, args.half)?;
     let words = draw_words(&recordings, args.words);
-    // The highest frame depends on the fusion: once with the present one, once with the learned one.
-    for round in 0..2 {
+    let learn = |witness| -> Result<([f32; 4], f32)> {
         let bundle = Bundle::load(&args.model)?;
         let (samples, phones) = collect(&bundle, &words, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         let hours = hours(&recordings);
-        let fusion = fit(&samples, &phones, hours, args.witness)?;
+        let fusion = fit(&samples, &phones, hours, witness)?;
         let prior = prior(&samples, &phones, fusion);
-        log::info!("round {round}: {} samples in {hours:.2} h, {said} said; fusion {fusion:?}", samples.len());
-        log::info!("prior {prior:.3}");
+        log::info!("{} samples in {hours:.2} h, {said} said; fusion {fusion:?}, prior {prior:.3}", samples.len());
+        Ok((fusion, prior))
+    };
+    store(&args.model, |scorer| scorer.rivals = None)?;
+    // The highest frame depends on the fusion: once with the present one, once with the learned one.
+    for _ in 0..2 {
+        let (fusion, prior) = learn(if args.witness == Witness::All { Witness::Both } else { args.witness })?;
         store(&args.model, |scorer| (scorer.fusion, scorer.prior, scorer.threshold) = (fusion, prior, 0.5))?;
+    }
+    // Then the third witness, with the logit of the two as the first.
+    if args.witness == Witness::All
+        && let Some(rivals) = lattice::weights(&Bundle::load(&args.model)?, &recordings)?
+    {
+        store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
+        for _ in 0..2 {
+            let (fusion, prior) = learn(Witness::All)?;
+            store(&args.model, |scorer| {
+                scorer.rivals = Some(RivalWeights { fusion, prior, ..rivals });
+            })?;
+        }
     }
     if let Some(words) = contest::weights(&Bundle::load(&args.model)?, &recordings)? {
         store(&args.model, |scorer| scorer.words = words)?;
@@ -116,7 +136,8 @@ fn collect(
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
     let scorer = bundle.manifest.scorer.clone();
-    let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), ..SpotterConfig::default() };
+    let rivals = scorer.rivals.is_some();
+    let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
     let per_file = each(bundle, &keywords, &config, recordings, threads, |spotter, samples| {
         spotter.process(samples, |_| {})?;
         spotter.flush(|_| {})?;
@@ -130,8 +151,12 @@ fn collect(
             let seconds = |s: u64| s as f32 / crate::data::RATE;
             let at_place = places.iter().any(|p| hits(seconds(best.start), seconds(best.end), *p));
             if places.is_empty() || at_place {
-                let cosine = f64::from(scorer.cos_scale * best.cosine + scorer.cos_bias);
-                out.push(Sample { word: index, x: [cosine, f64::from(best.path), 1.0], said: at_place });
+                let x = if scorer.rivals.is_some() {
+                    [best.fit, best.share, 1.0]
+                } else {
+                    [scorer.cos_scale * best.cosine + scorer.cos_bias, best.path, 1.0]
+                };
+                out.push(Sample { word: index, x: x.map(f64::from), said: at_place });
             }
         }
     }
@@ -141,7 +166,11 @@ fn collect(
 
 /// Fusion `[f0, f1, f2, f3]` of the scorer.
 fn fit(samples: &[Sample], phones: &[usize], hours: f64, witness: Witness) -> Result<[f32; 4]> {
-    let [w1, w2, _] = regress(samples, witness);
+    let [w1, w2, _] = if witness == Witness::All {
+        regress(&heard(samples), witness, false)
+    } else {
+        regress(samples, witness, true)
+    };
     let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); phones.len()];
     for s in samples.iter().filter(|s| !s.said) {
         wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
@@ -182,11 +211,17 @@ fn dot(a: &Features, b: &Features) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// Newton's method on the class-balanced log loss with a small ridge. The weight of neither witness may be negative, and of one
-/// that is not weighed it is zero.
-fn regress(samples: &[Sample], witness: Witness) -> Features {
-    let said = samples.iter().filter(|s| s.said).count().max(1) as f64;
-    let unsaid = (samples.len() as f64 - said).max(1.0);
+/// Those for which rivals were heard.
+fn heard(samples: &[Sample]) -> Vec<Sample> {
+    samples.iter().filter(|s| s.x[0] >= f64::from(LEAST_LOGIT)).copied().collect()
+}
+
+/// Newton's method on the log loss with a small ridge; where asked for, both classes count the same, however many there are of
+/// each. The weight of neither witness may be negative, and of one that is not weighed it is zero.
+fn regress(samples: &[Sample], witness: Witness, balanced: bool) -> Features {
+    let all = samples.len().max(1) as f64;
+    let said = if balanced { 2.0 * samples.iter().filter(|s| s.said).count().max(1) as f64 } else { all };
+    let unsaid = if balanced { 2.0 * (all - said / 2.0).max(1.0) } else { all };
     let mut free = [witness != Witness::Path, witness != Witness::Cosine, true];
     loop {
         let mut w = [0.0; 3];
@@ -195,7 +230,7 @@ fn regress(samples: &[Sample], witness: Witness) -> Features {
             let mut hessian = [[0.0; 3]; 3];
             for s in samples {
                 let p = f64::from(sigmoid(dot(&w, &s.x) as f32));
-                let weight = if s.said { 0.5 / said } else { 0.5 / unsaid };
+                let weight = 1.0 / if s.said { said } else { unsaid };
                 let error = p - f64::from(u8::from(s.said));
                 for i in 0..3 {
                     gradient[i] += weight * error * s.x[i];
@@ -283,13 +318,18 @@ mod tests {
                 Sample { word: 0, x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0], said }
             })
             .collect();
-        let w = regress(&samples, Witness::Both);
+        let w = regress(&samples, Witness::Both, true);
         assert!(w[0] > 1.0 && w[1].abs() < 0.5, "{w:?}");
         assert!(w[1] >= 0.0);
         // One alone.
-        let w = regress(&samples, Witness::Cosine);
+        let w = regress(&samples, Witness::Cosine, true);
         assert!(w[0] > 1.0 && w[1] == 0.0, "{w:?}");
-        assert_eq!(regress(&samples, Witness::Path)[0], 0.0);
+        assert_eq!(regress(&samples, Witness::Path, true)[0], 0.0);
+        // Both classes are of the same size here: balanced or not, the weights are the same, the constant too.
+        let (a, b) = (regress(&samples, Witness::Both, true), regress(&samples, Witness::All, false));
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3), "{a:?} {b:?}");
+        // Where rivals were not asked, nothing is learned.
+        assert!(heard(&[Sample { x: [-9.0, 0.0, 1.0], ..samples[0] }]).is_empty());
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Candidate {
 /// Candidates of every keyword in one recording.
 pub type Found = Vec<Vec<Candidate>>;
 
-/// Runs the spotter over recordings; one entry a recording, in order.
+/// Runs the spotter over recordings, with words that compete with the keywords if `rivals`; one entry a recording, in order.
 ///
 /// # Errors
 /// The first failure of a file or of the model.
@@ -40,9 +40,10 @@ pub fn candidates(
     bundle: &Bundle,
     keywords: &[Keyword],
     recordings: &[Recording],
+    rivals: bool,
     threads: usize,
 ) -> Result<Vec<Found>> {
-    let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), ..SpotterConfig::default() };
+    let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
     each(bundle, keywords, &config, recordings, threads, |spotter, samples| {
         let mut frames: Found = vec![Vec::new(); keywords.len()];
         let mut note = |trace: &Trace| {

@@ -6,6 +6,7 @@ mod contest;
 mod disturb;
 pub mod gate;
 pub mod keywords;
+mod lattice;
 pub mod phrases;
 pub mod plots;
 pub mod queries;

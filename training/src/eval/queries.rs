@@ -77,10 +77,12 @@ pub fn measure(args: &TermsArgs) -> Result<QueriesReport> {
     ensure!(!examples.is_empty(), "no word of the list is said by both halves of the speakers");
     let hours = hours(&searched);
     let list = |keywords: &[Keyword]| -> Result<List> {
-        let found = candidates(&bundle, keywords, &searched, args.threads)?;
-        // What is said inside other words is known by the text alone.
-        let judged: Vec<Judged> = typed.iter().enumerate().map(|(k, text)| judge(k, text, &searched, &found)).collect();
-        Ok(terms::list(&judged, &bundle.manifest.scorer, hours))
+        let judged = |rivals: bool| -> Result<Vec<Judged>> {
+            let found = candidates(&bundle, keywords, &searched, rivals, args.threads)?;
+            // What is said inside other words is known by the text alone.
+            Ok(typed.iter().enumerate().map(|(k, text)| judge(k, text, &searched, &found)).collect())
+        };
+        Ok(terms::list(&judged(false)?, &judged(true)?, &bundle.manifest.scorer, hours))
     };
     Ok(QueriesReport {
         queries: examples.len() + refused,

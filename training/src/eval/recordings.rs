@@ -160,9 +160,7 @@ pub fn each<T: Send>(
     let results: Mutex<Vec<Option<T>>> = Mutex::new((0..recordings.len()).map(|_| None).collect());
     let run = || -> Result<()> {
         let mut spotter = Spotter::new(bundle, config.clone())?;
-        for keyword in keywords {
-            spotter.add(keyword.clone());
-        }
+        spotter.set_keywords(keywords.iter().cloned());
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(recording) = recordings.get(i) else { return Ok(()) };

@@ -11,7 +11,7 @@ use kws_live::search::{BETA, SENSITIVITY, relevance};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
-use super::candidates::{Judged, candidates, judge};
+use super::candidates::{Found, Judged, candidates, judge};
 use super::recordings::{Half, hours, read};
 
 /// Spoken term detection over a keyword list.
@@ -58,7 +58,7 @@ pub struct Terms {
 pub struct List {
     /// Every score by itself, as live mode has to.
     pub live: Terms,
-    /// For each keyword over all that was searched, as `scan --search` does.
+    /// For each keyword over all that was searched, and with rivals, as `scan --search` does.
     pub search: Terms,
 }
 
@@ -124,10 +124,11 @@ fn searched(judged: &Judged, scorer: &ScorerConfig, hours: f64) -> Judged {
     out
 }
 
-/// Both ways to decide.
-pub(super) fn list(judged: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
-    let search: Vec<Judged> = judged.iter().map(|j| searched(j, scorer, hours)).collect();
-    List { live: terms(judged, scorer.threshold, hours), search: terms(&search, 0.5, hours) }
+/// Both ways to decide: over what was heard live, and over what a search heard.
+pub(super) fn list(live: &[Judged], search: &[Judged], scorer: &ScorerConfig, hours: f64) -> List {
+    let contested = scorer.contested();
+    let search: Vec<Judged> = search.iter().map(|j| searched(j, &contested, hours)).collect();
+    List { live: terms(live, scorer.threshold, hours), search: terms(&search, 0.5, hours) }
 }
 
 fn read_list(path: &Path) -> Result<Vec<String>> {
@@ -165,18 +166,17 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
             }
         })
         .unzip();
-    let found = candidates(&bundle, &keywords, &recordings, args.threads)?;
+    let found = candidates(&bundle, &keywords, &recordings, false, args.threads)?;
+    let searched = candidates(&bundle, &keywords, &recordings, true, args.threads)?;
     let hours = hours(&recordings);
-    let judged = |phrases: bool| -> Vec<Judged> {
+    let judged = |phrases: bool, found: &[Found]| -> Vec<Judged> {
         let of = words.iter().enumerate().filter(|(_, w)| w.contains(' ') == phrases);
-        of.map(|(k, _)| judge(k, &keywords[k], &recordings, &found)).collect()
+        of.map(|(k, _)| judge(k, &keywords[k], &recordings, found)).collect()
     };
     let scorer = &bundle.manifest.scorer;
-    let phrases = judged(true);
-    Ok(TermsReport {
-        one_word: list(&judged(false), scorer, hours),
-        phrases: phrases.iter().any(|j| !j.places.is_empty()).then(|| list(&phrases, scorer, hours)),
-    })
+    let both = |phrases: bool| list(&judged(phrases, &found), &judged(phrases, &searched), scorer, hours);
+    let phrases = words.iter().any(|w| w.contains(' ') && recordings.iter().any(|r| !r.places(w).is_empty()));
+    Ok(TermsReport { one_word: both(false), phrases: phrases.then(|| both(true)) })
 }
 
 /// Runs the command.
@@ -220,7 +220,8 @@ mod tests {
         let found = searched(&rare, &scorer, 2.0);
         // What is under the search's own threshold is gone.
         assert!(found.places[0].1 > 0.5 && found.places[1].1 == f32::NEG_INFINITY && found.alarms.is_empty());
-        let both = list(&[rare, common], &scorer, 2.0);
+        let both = [rare, common];
+        let both = list(&both, &both, &scorer, 2.0);
         assert!(both.search.atwv > both.live.atwv, "{both:?}");
     }
 

@@ -17,6 +17,7 @@ use kws_live::model::{
     Bundle, EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection, sha256,
 };
 use kws_live::text::{CLASSES, SYMBOLS};
+use kws_live::words::RIVALS_FILE;
 use tch::Device;
 
 pub(crate) use compact::{Constant, constants};
@@ -132,7 +133,7 @@ fn publish(
     prove: impl FnOnce(&Bundle) -> Result<Vec<Check>>,
 ) -> Result<Vec<Check>> {
     let Parts { kind, encoder, towers, dim, scorer, calibration: (scale, bias), mut files } = parts;
-    for extra in ["g2p.onnx", "lexicon.bin"] {
+    for extra in ["g2p.onnx", "lexicon.bin", RIVALS_FILE] {
         if let Ok(bytes) = fs::read(out.join(extra)) {
             files.insert(extra.into(), bytes);
         }

@@ -79,15 +79,14 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         sensitivity: if args.search { SENSITIVITY.max(args.keywords.sensitivity) } else { args.keywords.sensitivity },
         threshold: args.keywords.threshold,
         chunk_frames: CHUNK_FRAMES,
+        rivals: args.search,
         ..SpotterConfig::default()
     };
     let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut spotters = Vec::new();
     for _ in 0..cores.min(files.len()) {
         let mut spotter = Spotter::new(&listening.bundle, config.clone())?;
-        for keyword in &listening.keywords {
-            spotter.add(keyword.clone());
-        }
+        spotter.set_keywords(listening.keywords.iter().cloned());
         spotters.push(spotter);
     }
     for keyword in &listening.keywords {
@@ -96,7 +95,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     }
     let search = args.search.then(|| {
         let names = listening.keywords.iter().map(|k| k.name.clone()).collect();
-        Search::new(names, listening.bundle.manifest.scorer.clone(), args.keywords.sensitivity)
+        Search::new(names, listening.bundle.manifest.scorer.contested(), args.keywords.sensitivity)
     });
     // What a scan does not need any more: text tower, lexicon, the files of the bundle.
     drop(listening);

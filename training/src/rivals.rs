@@ -1,0 +1,56 @@
+//! `kws-train rivals`: the words that compete with keywords in running speech (`kws_live::words`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use kws_live::model::{FileEntry, Manifest, sha256};
+use kws_live::text::Phone;
+use kws_live::words::{RIVALS_FILE, pack_rivals};
+
+use crate::data::prepare::corpora;
+
+/// Packs the pronunciations that people used in the training speech into a bundle.
+#[derive(Debug, clap::Args)]
+pub struct RivalsArgs {
+    /// Folder with one sub-folder a corpus, each with its manifest.jsonl; their `train` splits are read.
+    #[arg(long, default_value = "../shared/data")]
+    pub data: PathBuf,
+    /// The bundle.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// A pronunciation counts if it was said so often.
+    #[arg(long, default_value_t = 2)]
+    pub least: usize,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If corpora or bundle cannot be read, nothing is said, or a file cannot be written.
+pub fn run(args: &RivalsArgs) -> Result<()> {
+    let mut said: BTreeMap<Vec<Phone>, usize> = BTreeMap::new();
+    for corpus in corpora(&args.data, &[])? {
+        let entries = corpus.entries.iter().filter(|e| e.split == "train");
+        // What a machine wrote down may be no words that anybody says.
+        for entry in entries.filter(|e| e.source.is_empty() || e.source == "human") {
+            for word in entry.words()? {
+                *said.entry(word.phones).or_default() += 1;
+            }
+        }
+    }
+    let common: Vec<Vec<Phone>> =
+        said.into_iter().filter(|(phones, count)| !phones.is_empty() && *count >= args.least).map(|s| s.0).collect();
+    ensure!(!common.is_empty(), "no word is said in {}: give a folder of corpora with word times", args.data.display());
+    let packed = pack_rivals(&common);
+    let path = args.model.join("manifest.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut manifest: Manifest = toml::from_str(&text)?;
+    manifest.files.insert(RIVALS_FILE.into(), FileEntry { sha256: sha256(&packed) });
+    let file = args.model.join(RIVALS_FILE);
+    fs::write(&file, &packed).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&path, toml::to_string_pretty(&manifest)?).with_context(|| format!("cannot write {}", path.display()))?;
+    log::info!("{} pronunciations, {} kB -> {}", common.len(), packed.len() / 1000, file.display());
+    Ok(())
+}
