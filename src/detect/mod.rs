@@ -12,6 +12,7 @@ pub(crate) use keyword::dot;
 pub use keyword::{Embedding, Keyword, Pronunciation};
 pub use matcher::{FrameScore, Matcher, WindowEmbedder};
 pub use path::PhonePaths;
+pub(crate) use path::against_best;
 pub use prefix::PrefixRing;
-pub use scorer::{ScorerConfig, logit, sigmoid};
+pub use scorer::{ScorerConfig, log_add, logit, sigmoid};
 pub use trigger::{Peak, Trigger};

@@ -5,6 +5,12 @@ use crate::text::{BLANK, Phone};
 /// A frame's log-likelihood ratio is not allowed below this, so that one bad frame does not hide a word.
 const WORST: f32 = -8.0;
 
+/// A frame's log-likelihood ratios of its classes to the best of them.
+pub(crate) fn against_best(log_posteriors: &[f32]) -> impl Iterator<Item = f32> {
+    let best = log_posteriors.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    log_posteriors.iter().map(move |p| (p - best).max(WORST))
+}
+
 /// Viterbi states of many pronunciations, side by side.
 ///
 /// A pronunciation of N phones has the 2N - 1 states `p1 (blank) p2 (blank) ... pN` with optional blanks; equal
@@ -66,9 +72,8 @@ impl PhonePaths {
 
     /// Takes frame number `frame` with its log-posteriors, `[classes]`.
     pub fn step(&mut self, frame: u64, log_posteriors: &[f32]) {
-        let best = log_posteriors.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         self.emissions.clear();
-        self.emissions.extend(log_posteriors.iter().map(|p| (p - best).max(WORST)));
+        self.emissions.extend(against_best(log_posteriors));
         for (p, &(first, phones)) in self.paths.iter().enumerate() {
             let last = self.paths.get(p + 1).map_or(self.labels.len(), |next| next.0);
             debug_assert_eq!(last - first, 2 * phones - 1);

@@ -2,12 +2,12 @@
 //! `models/small`.
 
 macro_rules! embed {
-    ($folder:literal, $files:literal $(, $more:literal)*) => {
+    ($folder:literal $(, $more:literal)*) => {
         /// Its `manifest.toml`.
         pub const MANIFEST: &str = include_str!(concat!("../../models/", $folder, "/manifest.toml"));
 
         /// Its files.
-        pub const FILES: [(&str, &[u8]); $files] = [
+        pub const FILES: &[(&str, &[u8])] = &[
             ("encoder.onnx", include_bytes!(concat!("../../models/", $folder, "/encoder.onnx"))),
             ("window.onnx", include_bytes!(concat!("../../models/", $folder, "/window.onnx"))),
             ("text.onnx", include_bytes!(concat!("../../models/", $folder, "/text.onnx"))),
@@ -19,6 +19,6 @@ macro_rules! embed {
 }
 
 #[cfg(not(feature = "small"))]
-embed!("default", 6, "rivals.bin");
+embed!("default", "rivals.bin");
 #[cfg(feature = "small")]
-embed!("small", 5);
+embed!("small");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{BLANK, CLASSES, Phone, TextError};
+use crate::detect::log_add;
 use crate::model::{Graph, ModelError, Tensor, log_softmax};
 
 /// Output frames a letter of the network.
@@ -74,11 +75,6 @@ impl G2p {
         log_softmax(&mut rows, CLASSES);
         Ok(beam_search(&rows, most))
     }
-}
-
-fn log_add(a: f32, b: f32) -> f32 {
-    let (high, low) = if a > b { (a, b) } else { (b, a) };
-    if low == f32::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
 }
 
 /// CTC prefix beam search (Graves 2012) over log-posteriors `[frames, CLASSES]`; empty results are dropped.

@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::search::{LONGEST, WordSearch};
-use crate::detect::{Keyword, PrefixRing, WindowEmbedder, logit};
+use crate::detect::{Keyword, PrefixRing, WindowEmbedder, log_add, logit};
 use crate::model::{ModelError, TextEncoder};
-use crate::text::{BLANK, CLASSES, Phone};
+use crate::text::{CLASSES, Phone};
 
 /// Frames before a keyword that are searched for what was said before it, at least (1.8 s with the keyword).
 const CONTEXT: u64 = 60;
@@ -175,11 +175,6 @@ impl Rivals {
         }
     }
 
-    /// Their weights.
-    pub fn weights(&self) -> &RivalWeights {
-        &self.weights
-    }
-
     /// Replaces the keywords. A phrase has no rivals: the words that it consists of would be some.
     pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
         self.anchors.clear();
@@ -234,11 +229,6 @@ impl Rivals {
     /// Whether a keyword has rivals.
     pub fn contest(&self, keyword: usize) -> bool {
         !self.keywords[keyword].is_empty()
-    }
-
-    /// The words of a keyword in the lattice.
-    pub fn words(&self, keyword: usize) -> &[usize] {
-        &self.keywords[keyword]
     }
 
     /// Keeps a frame's log-posteriors, `[classes]`, for when they are needed.
@@ -342,7 +332,6 @@ impl Rivals {
         let frame = self.next;
         let at = (frame % MEMORY as u64) as usize * CLASSES;
         let row = &self.posteriors[at..at + CLASSES];
-        let blank = (row[BLANK] - row.iter().copied().fold(f32::NEG_INFINITY, f32::max)).max(-8.0);
         self.next += 1;
         self.links.clear();
         self.search.step(frame, row);
@@ -368,7 +357,7 @@ impl Rivals {
             let features = [cosine, ending.path / phones, ending.path, phones, 1.0];
             self.links.push(Link { word: ending.word, start: ending.start, end: frame + 1, features });
         }
-        Ok((&self.links, blank))
+        Ok((&self.links, self.search.blank()))
     }
 
     /// Cosine of a word's text and a window, whose direction lies in `at`.
@@ -416,18 +405,12 @@ impl Rivals {
     }
 }
 
-/// `ln(e^a + e^b)`.
-pub fn log_add(a: f32, b: f32) -> f32 {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == f32::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::detect::{Embedding, Pronunciation};
     use crate::model::{Graph, State, Tensor};
-    use crate::text::parse_phones;
+    use crate::text::{BLANK, parse_phones};
 
     /// A text tower and a window head that both know one direction only: the cosine is 1.
     struct Same(Vec<String>);
@@ -553,8 +536,8 @@ mod tests {
             keyword("fore", &["F AO R", "F OW R"]),
             keyword("go to", &["T UW"]),
         ]);
-        assert_eq!(all.words(0), [0]);
-        assert_eq!(all.words(1), [0, 1]);
+        assert_eq!(all.keywords[0], [0]);
+        assert_eq!(all.keywords[1], [0, 1]);
         assert!(all.contest(0) && all.contest(1) && !all.contest(2));
         assert_eq!(all.texts.len(), 3);
         assert!(share(&mut all, "- F AO R - -") > odds(0.9));

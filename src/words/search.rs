@@ -1,9 +1,8 @@
 //! Which words may end in each frame of running speech: the best CTC paths of a whole vocabulary, frame by frame.
 
+use crate::detect::against_best;
 use crate::text::{BLANK, CLASSES, Phone};
 
-/// A frame's log-likelihood ratio is not allowed below this, as in the phone paths of keywords.
-const WORST: f32 = -8.0;
 /// Words lie within so many frames (1.7 s).
 pub const LONGEST: u64 = 56;
 /// Paths that cost more a phone end no word.
@@ -61,6 +60,8 @@ pub struct WordSearch {
     active: Vec<u32>,
     reached: Vec<u32>,
     endings: Vec<Ending>,
+    /// Log-likelihood ratio of the last frame's blank.
+    blank: f32,
     ranked: Vec<(f32, Ending)>,
 }
 
@@ -116,9 +117,9 @@ impl WordSearch {
     /// Takes frame number `frame`, the one after the last, with its log-posteriors, `[classes]`: the words that may end with a
     /// phone in it are [`Self::endings`].
     pub fn step(&mut self, frame: u64, log_posteriors: &[f32]) {
-        let best = log_posteriors.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut emissions = [0.0; CLASSES];
-        emissions.iter_mut().zip(log_posteriors).for_each(|(e, p)| *e = (p - best).max(WORST));
+        emissions.iter_mut().zip(against_best(log_posteriors)).for_each(|(e, ratio)| *e = ratio);
+        self.blank = emissions[BLANK];
         let Self { nodes, paths, next, active, reached, .. } = self;
         let mut reach = |node: u32, place: usize, path: Path| {
             let at = &mut next[node as usize];
@@ -185,6 +186,11 @@ impl WordSearch {
         self.ranked.sort_unstable_by(order);
         self.endings.clear();
         self.endings.extend(self.ranked.iter().map(|e| e.1));
+    }
+
+    /// The last frame's log-likelihood ratio of the blank to the likeliest class.
+    pub fn blank(&self) -> f32 {
+        self.blank
     }
 
     /// The words that may end with a phone in the last frame.

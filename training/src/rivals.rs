@@ -5,11 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use kws_live::model::{FileEntry, Manifest, sha256};
+use kws_live::model::{FileEntry, sha256};
 use kws_live::text::Phone;
 use kws_live::words::{RIVALS_FILE, pack_rivals};
 
 use crate::data::prepare::corpora;
+use crate::export::edit_manifest;
 
 /// Packs the pronunciations that people used in the training speech into a bundle.
 #[derive(Debug, clap::Args)]
@@ -44,13 +45,10 @@ pub fn run(args: &RivalsArgs) -> Result<()> {
         said.into_iter().filter(|(phones, count)| !phones.is_empty() && *count >= args.least).map(|s| s.0).collect();
     ensure!(!common.is_empty(), "no word is said in {}: give a folder of corpora with word times", args.data.display());
     let packed = pack_rivals(&common);
-    let path = args.model.join("manifest.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Manifest = toml::from_str(&text)?;
-    manifest.files.insert(RIVALS_FILE.into(), FileEntry { sha256: sha256(&packed) });
     let file = args.model.join(RIVALS_FILE);
     fs::write(&file, &packed).with_context(|| format!("cannot write {}", file.display()))?;
-    fs::write(&path, toml::to_string_pretty(&manifest)?).with_context(|| format!("cannot write {}", path.display()))?;
+    let entry = FileEntry { sha256: sha256(&packed) };
+    edit_manifest(&args.model, |manifest| drop(manifest.files.insert(RIVALS_FILE.into(), entry)))?;
     log::info!("{} pronunciations, {} kB -> {}", common.len(), packed.len() / 1000, file.display());
     Ok(())
 }

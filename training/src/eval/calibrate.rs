@@ -9,13 +9,12 @@
 //! weights of the witnesses where whole words compete.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use kws_live::detect::{Keyword, ScorerConfig, logit, sigmoid};
 use kws_live::enrol::Enroller;
-use kws_live::model::{BackendChoice, Bundle, Manifest};
+use kws_live::model::{BackendChoice, Bundle};
 use kws_live::search::SENSITIVITY;
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
@@ -23,6 +22,7 @@ use kws_live::words::{LEAST_LOGIT, RivalWeights};
 
 use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
 use super::{contest, lattice};
+use crate::export::edit_manifest;
 
 /// Fits fusion, threshold, prior and the weights for whole words of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
@@ -295,12 +295,7 @@ fn prior(samples: &[Sample], phones: &[usize], fusion: [f32; 4]) -> f32 {
 }
 
 fn store(model: &Path, change: impl FnOnce(&mut ScorerConfig)) -> Result<()> {
-    let path = model.join("manifest.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Manifest = toml::from_str(&text)?;
-    change(&mut manifest.scorer);
-    fs::write(&path, toml::to_string_pretty(&manifest)?)?;
-    Ok(())
+    edit_manifest(model, |manifest| change(&mut manifest.scorer))
 }
 
 #[cfg(test)]

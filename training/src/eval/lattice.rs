@@ -5,10 +5,10 @@
 //! the lattice does not hold may be any gap.
 
 use anyhow::Result;
-use kws_live::detect::PrefixRing;
+use kws_live::detect::{PrefixRing, log_add};
 use kws_live::model::{BackendChoice, Bundle};
 use kws_live::segment::RecordingEncoder;
-use kws_live::words::{Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, log_add, unpack_rivals};
+use kws_live::words::{Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, unpack_rivals};
 
 use super::recordings::Recording;
 use crate::data::Word;

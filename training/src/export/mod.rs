@@ -173,6 +173,18 @@ fn publish(
     Ok(checks)
 }
 
+/// Changes the manifest of the bundle in a folder.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn edit_manifest(model: &Path, change: impl FnOnce(&mut Manifest)) -> Result<()> {
+    let path = model.join("manifest.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut manifest: Manifest = toml::from_str(&text)?;
+    change(&mut manifest);
+    fs::write(&path, toml::to_string_pretty(&manifest)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Gives every graph of a bundle eight-bit weights, after proof that each computes the same from them.
 ///
 /// # Errors
