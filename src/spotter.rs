@@ -43,7 +43,7 @@ pub struct SpotterConfig {
     pub gate: bool,
     /// Whether common words compete with the keywords, where the model has learned to weigh them ([`crate::words`]): for
     /// searches. They order the places of a keyword better, but one threshold for all keywords fits no better than without, and
-    /// in a stream that is judged at once they cost more than they save.
+    /// what follows a word has to be heard before it is judged: scores come [`crate::words::AHEAD`] frames later.
     pub rivals: bool,
     /// Sensitivity whose threshold makes a near miss, for [`Spotter::near_misses`]; `None` looks for none.
     pub near: Option<f32>,

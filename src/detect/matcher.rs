@@ -1,5 +1,6 @@
 //! All keywords against every frame.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::keyword::{Keyword, dot};
@@ -76,6 +77,8 @@ pub struct Matcher {
     head: Box<dyn WindowEmbedder>,
     paths: PhonePaths,
     rivals: Option<Rivals>,
+    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say; and the number of phones.
+    held: VecDeque<(FrameScore, usize)>,
     entries: Vec<Entry>,
     /// Embeddings of all pronunciations, `[pronunciations, D]`.
     anchors: Vec<f32>,
@@ -99,6 +102,7 @@ impl Matcher {
             ring: PrefixRing::new(spec.parts, spec.part_dim, longest),
             paths: PhonePaths::default(),
             rivals: None,
+            held: VecDeque::new(),
             entries: Vec::new(),
             anchors: Vec::new(),
             ends: Vec::new(),
@@ -130,12 +134,18 @@ impl Matcher {
         &self.config
     }
 
-    /// Replaces the keywords. What was heard of them so far is forgotten by the phone paths only.
+    /// Frames by which scores lag behind what is heard.
+    pub fn delay_frames(&self) -> usize {
+        if self.rivals.is_some() { words::AHEAD } else { 0 }
+    }
+
+    /// Replaces the keywords. What was heard of them so far is forgotten by the phone paths, and scores that wait are not told.
     pub fn set_keywords<'a>(&mut self, keywords: impl Iterator<Item = &'a Keyword> + Clone) {
         if let Some(rivals) = &mut self.rivals {
             rivals.set_keywords(keywords.clone());
         }
         self.paths.clear();
+        self.held.clear();
         self.entries.clear();
         self.anchors.clear();
         self.ends.clear();
@@ -156,7 +166,8 @@ impl Matcher {
 
     /// Scores a chunk of aligned frames (the encoder's delay already taken off the front by `skip`).
     ///
-    /// Calls `on_score(frame, keyword, score)` for every frame and keyword, in that order.
+    /// Calls `on_score(frame, keyword, score)` for every frame and keyword, in that order; with rivals, that of
+    /// [`Self::delay_frames`] before.
     ///
     /// # Errors
     /// If the window head fails.
@@ -236,15 +247,25 @@ impl Matcher {
                     }
                 }
                 from = to;
-                if let Some(rivals) = self.rivals.as_mut().filter(|rivals| rivals.contest(keyword)) {
-                    best.peak.score = if best.fit >= words::LEAST_LOGIT {
-                        best.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
-                        sigmoid(self.config.contest(best.fit, best.share, phones))
-                    } else {
-                        0.0
-                    };
+                if self.rivals.is_some() {
+                    self.held.push_back((best, phones));
+                } else {
+                    on_score(self.frame, keyword, best);
                 }
-                on_score(self.frame, keyword, best);
+            }
+            // The frame that has waited long enough.
+            if let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * self.ends.len()) {
+                for (keyword, (mut score, phones)) in self.held.drain(..self.ends.len()).enumerate() {
+                    if rivals.contest(keyword) {
+                        score.peak.score = if score.fit >= words::LEAST_LOGIT {
+                            score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
+                            sigmoid(self.config.contest(score.fit, score.share, phones))
+                        } else {
+                            0.0
+                        };
+                    }
+                    on_score(self.frame - words::AHEAD as u64, keyword, score);
+                }
             }
             self.frame += 1;
         }
@@ -255,6 +276,7 @@ impl Matcher {
     pub fn reset(&mut self) {
         self.ring.reset();
         self.paths.reset();
+        self.held.clear();
         if let Some(rivals) = &mut self.rivals {
             rivals.reset();
         }

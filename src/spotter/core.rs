@@ -59,7 +59,7 @@ impl Core for StreamCore {
     }
 
     fn delay_frames(&self) -> usize {
-        self.encoder.spec().delay_frames
+        self.encoder.spec().delay_frames + self.matcher.delay_frames()
     }
 
     fn memory_frames(&self) -> usize {

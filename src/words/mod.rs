@@ -13,7 +13,7 @@ mod tree;
 use std::collections::HashMap;
 
 pub use pack::{RIVALS_FILE, pack_rivals, unpack_rivals};
-pub use rivals::{LEAST_LOGIT, Link, MEMORY, RivalWeights, Rivals, no_share};
+pub use rivals::{AHEAD, FEATURES, LEAST_LOGIT, Link, MEMORY, RivalWeights, Rivals, no_share};
 pub use search::{Ending, WordSearch};
 pub use tree::PhoneTree;
 

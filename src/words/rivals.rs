@@ -15,14 +15,16 @@ use crate::detect::{Keyword, PrefixRing, WindowEmbedder, log_add, logit};
 use crate::model::{ModelError, TextEncoder};
 use crate::text::{CLASSES, Phone};
 
-/// Frames before a keyword that are searched for what was said before it, at least (1.8 s with the keyword).
-const CONTEXT: u64 = 60;
+/// Frames after a keyword that are heard before its share is told: what follows tells where words end (300 ms).
+pub const AHEAD: usize = 10;
+/// Frames that are searched for what was said before a keyword and after it, at least (1.8 s before the end of the keyword).
+const CONTEXT: u64 = 60 + AHEAD as u64;
 /// Frames that must have been kept when a share is asked for.
 pub const MEMORY: usize = (CONTEXT + LONGEST) as usize + 4;
 /// Frames in which a keyword that counts may have ended (240 ms).
 const RECENT: usize = 8;
 /// Frames that are kept for the first half of a keyword that is said as two words.
-const KEPT: usize = LONGEST as usize + RECENT;
+const KEPT: usize = LONGEST as usize + RECENT + AHEAD;
 /// Frames that may lie between such halves (90 ms).
 const PAUSE: u64 = 3;
 /// Windows that are embedded at once.
@@ -35,8 +37,8 @@ const GREATEST_SHARE: f32 = 0.99;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RivalWeights {
-    /// Of a word: its cosine, its path a phone, its path, its number of phones, one.
-    pub word: [f32; 5],
+    /// Of a word: see [`Link::features`].
+    pub word: [f32; FEATURES],
     /// Of a frame in no word: the blank's log-likelihood ratio, one.
     pub gap: [f32; 2],
     /// `logit = f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 * ln(phones)`.
@@ -44,6 +46,9 @@ pub struct RivalWeights {
     /// [`crate::detect::ScorerConfig::prior`] of such scores.
     pub prior: f32,
 }
+
+/// What tells how well a word fits.
+pub const FEATURES: usize = 5;
 
 /// Logit of the two witnesses from which on rivals are heard; what scores less is no detection with any share.
 pub const LEAST_LOGIT: f32 = -4.0;
@@ -59,7 +64,7 @@ impl RivalWeights {
         Self { word: [25.0, 0.6, 0.4, -0.1, -15.4], gap: [0.2, 0.05], fusion: [0.0, 0.6, 0.5, 0.0], prior: -2.5 };
 
     /// Weight of a word with these witnesses.
-    pub fn word(&self, features: &[f32; 5]) -> f32 {
+    pub fn word(&self, features: &[f32; FEATURES]) -> f32 {
         self.word.iter().zip(features).map(|(w, f)| w * f).sum()
     }
 
@@ -83,8 +88,8 @@ pub struct Link {
     pub start: u64,
     /// One past the frame of its last phone.
     pub end: u64,
-    /// What [`RivalWeights::word`] weighs.
-    pub features: [f32; 5],
+    /// Its cosine, its path a phone, its path, its number of phones, one.
+    pub features: [f32; FEATURES],
 }
 
 /// Direction of a word's text, in bytes: thousands of them are kept.
@@ -238,7 +243,8 @@ impl Rivals {
         self.heard += 1;
     }
 
-    /// Logit of the share that a keyword which ended in the last frames has in all that may have been said up to now.
+    /// Logit of the share that a keyword which ended shortly before the last [`AHEAD`] frames has in all that may have been said
+    /// up to now.
     ///
     /// `ring` holds the projections of the same frames.
     ///
@@ -259,9 +265,10 @@ impl Rivals {
             self.advance(ring, head)?;
         }
         self.look_back(until);
-        let first = self.recent.len().saturating_sub(RECENT);
+        let first = self.recent.len().saturating_sub(AHEAD + RECENT);
+        let last = self.recent.len().saturating_sub(AHEAD);
         let mut share = 0.0;
-        for (i, (links, _)) in self.recent.iter().enumerate().skip(first) {
+        for (i, (links, _)) in self.recent.iter().enumerate().take(last).skip(first) {
             for (link, weight) in links {
                 let onward = weight + self.onward[i - first + 1];
                 if self.keywords[keyword].contains(&link.word) {
@@ -281,7 +288,7 @@ impl Rivals {
             return;
         }
         self.looked = until;
-        let depth = self.recent.len().min(RECENT);
+        let depth = self.recent.len().min(AHEAD + RECENT);
         self.onward.clear();
         self.onward.resize(depth + 1, f32::NEG_INFINITY);
         self.onward[depth] = 0.0;
@@ -463,23 +470,23 @@ mod tests {
         Rivals::new(words, tower, WEIGHTS)
     }
 
-    /// Log-posteriors in which the phones that are said are the likeliest, one a frame, and all others cost 5.
+    /// Log-posteriors in which the phones that are said are the likeliest, one a frame, and all others cost 8.
     fn rows(said: &str) -> Vec<[f32; CLASSES]> {
         let frames = said.split(' ').map(|p| if p == "-" { BLANK } else { phones(p)[0].id() });
         frames
             .map(|best| {
-                let mut row = [-5.0; CLASSES];
+                let mut row = [-8.0; CLASSES];
                 row[best] = 0.0;
                 row
             })
             .collect()
     }
 
-    /// The share of the first keyword after the last frame.
+    /// The share of the first keyword at the last frame, with silence after it.
     fn share(rivals: &mut Rivals, said: &str) -> f32 {
         let mut ring = PrefixRing::new(1, 2, MEMORY);
         rivals.reset();
-        for row in rows(said) {
+        for row in rows(&format!("{said}{}", " -".repeat(AHEAD))) {
             ring.push(&[1.0, 0.0]);
             rivals.push(&row);
         }
@@ -494,11 +501,11 @@ mod tests {
     fn a_longer_word_takes_its_share_once_it_is_heard() {
         let mut all = rivals(&["S T AA P"]);
         all.set_keywords(&[keyword("top", &["T AA P"])]);
-        // Blank, S, T, AA, P, blank; all fit. Ways: the longer word; a gap of 5 and the keyword; gaps only.
+        // Blank, S, T, AA, P, blank; all fit. Ways: the longer word; a gap of 8 and the keyword; gaps only.
         let two = 2.0_f32.exp();
-        let keyword = (2.0_f32 - 5.0).exp();
+        let keyword = (2.0_f32 - 8.0).exp();
         let got = share(&mut all, "- S T AA P - -");
-        // Other ways skip phones of a word at 5 each: less than a hundredth of these.
+        // Other ways skip phones of a word at 8 each: less than a hundredth of these.
         assert!((got - odds(keyword / (two + keyword))).abs() < 0.1, "{got}");
         // Without the S before it, the keyword has no rival but the gap that skips its phones.
         let got = share(&mut all, "- - T AA P - -");
@@ -547,7 +554,7 @@ mod tests {
     fn a_share_is_the_same_whether_it_was_asked_for_before() {
         let mut all = rivals(&["S T AA P", "T AA", "P AH"]);
         all.set_keywords(&[keyword("top", &["T AA P"])]);
-        let said = rows(&["- S T AA P AH - - T AA P -"; 20].join(" "));
+        let said = rows(&["- S T AA P AH - - T AA P -"; 40].join(" "));
         let run = |all: &mut Rivals, every: usize| -> Vec<f32> {
             let mut ring = PrefixRing::new(1, 2, MEMORY);
             all.reset();
@@ -563,10 +570,10 @@ mod tests {
         };
         let often = run(&mut all, 1);
         // Seldom enough that the search starts anew each time.
-        let seldom = run(&mut all, 70);
+        let seldom = run(&mut all, 80);
         assert!(often.iter().any(|s| *s > 1.0) && often.iter().any(|s| *s == no_share()));
         for (i, share) in seldom.iter().enumerate() {
-            let before = often[70 * (i + 1) - 1];
+            let before = often[80 * (i + 1) - 1];
             assert!((share - before).abs() < 0.05, "{i}: {share}, asked every frame {before}");
         }
     }

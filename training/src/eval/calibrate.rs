@@ -114,9 +114,8 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         for _ in 0..2 {
             let (fusion, prior) = learn(Witness::All)?;
-            store(&args.model, |scorer| {
-                scorer.rivals = Some(RivalWeights { fusion, prior, ..rivals });
-            })?;
+            let rivals = RivalWeights { fusion, prior, ..rivals };
+            store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         }
     }
     if let Some(words) = contest::weights(&Bundle::load(&args.model)?, &recordings)? {

@@ -5,9 +5,9 @@
 //! that threshold would give (without what other keywords explain better).
 
 use anyhow::Result;
-use kws_live::detect::Keyword;
+use kws_live::detect::{Keyword, sigmoid};
 use kws_live::model::Bundle;
-use kws_live::spotter::{SpotterConfig, Trace};
+use kws_live::spotter::{Best, SpotterConfig, Trace};
 use kws_live::text::Phone;
 
 use super::recordings::{Recording, each, hits};
@@ -32,7 +32,7 @@ pub struct Candidate {
 /// Candidates of every keyword in one recording.
 pub type Found = Vec<Vec<Candidate>>;
 
-/// Runs the spotter over recordings, with words that compete with the keywords if `rivals`; one entry a recording, in order.
+/// Runs the spotter over recordings; one entry a recording, in order.
 ///
 /// # Errors
 /// The first failure of a file or of the model.
@@ -40,22 +40,48 @@ pub fn candidates(
     bundle: &Bundle,
     keywords: &[Keyword],
     recordings: &[Recording],
-    rivals: bool,
     threads: usize,
 ) -> Result<Vec<Found>> {
+    let found = heard(bundle, keywords, recordings, threads, false, |best| [best.score])?;
+    Ok(found.into_iter().map(|[live]| live).collect())
+}
+
+/// [`candidates`] by what a search with rivals hears: without their part in the scores, as live, and with it.
+///
+/// # Errors
+/// The first failure of a file or of the model.
+pub fn contested(
+    bundle: &Bundle,
+    keywords: &[Keyword],
+    recordings: &[Recording],
+    threads: usize,
+) -> Result<(Vec<Found>, Vec<Found>)> {
+    let found = heard(bundle, keywords, recordings, threads, true, |best| [sigmoid(best.fit), best.score])?;
+    Ok(found.into_iter().map(|[live, search]| (live, search)).unzip())
+}
+
+/// Candidates by each of several scores.
+fn heard<const N: usize>(
+    bundle: &Bundle,
+    keywords: &[Keyword],
+    recordings: &[Recording],
+    threads: usize,
+    rivals: bool,
+    scores: impl Fn(&Best) -> [f32; N] + Sync,
+) -> Result<Vec<[Found; N]>> {
     let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
     each(bundle, keywords, &config, recordings, threads, |spotter, samples| {
-        let mut frames: Found = vec![Vec::new(); keywords.len()];
+        let mut frames: [Found; N] = std::array::from_fn(|_| vec![Vec::new(); keywords.len()]);
         let mut note = |trace: &Trace| {
-            if trace.heard.score >= FLOOR {
-                let seconds = |s: u64| s as f32 / RATE;
-                let (start, end) = (seconds(trace.heard.start), seconds(trace.heard.end));
-                frames[trace.keyword].push(Candidate { score: trace.heard.score, start, end });
+            let seconds = |s: u64| s as f32 / RATE;
+            let (start, end) = (seconds(trace.heard.start), seconds(trace.heard.end));
+            for (frames, score) in frames.iter_mut().zip(scores(&trace.heard)).filter(|(_, score)| *score >= FLOOR) {
+                frames[trace.keyword].push(Candidate { score, start, end });
             }
         };
         spotter.process_traced(samples, |_| {}, &mut note)?;
         spotter.flush_traced(|_| {}, &mut note)?;
-        Ok(frames.into_iter().map(highest).collect())
+        Ok(frames.map(|found| found.into_iter().map(highest).collect()))
     })
 }
 

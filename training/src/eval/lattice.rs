@@ -8,7 +8,7 @@ use anyhow::Result;
 use kws_live::detect::{PrefixRing, log_add};
 use kws_live::model::{BackendChoice, Bundle};
 use kws_live::segment::RecordingEncoder;
-use kws_live::words::{Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, unpack_rivals};
+use kws_live::words::{FEATURES, Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, unpack_rivals};
 
 use super::recordings::Recording;
 use crate::data::Word;
@@ -23,7 +23,12 @@ const FORBIDDEN: f64 = -8.0;
 const STEPS: u32 = 60;
 const RATE: f64 = 0.1;
 /// Sizes of the features beside each other, so that one step suits all weights.
-const SCALES: [f64; 7] = [10.0, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0];
+const SCALES: Weights = [10.0, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0];
+
+/// Of a word, of the blank in a gap, of a frame in a gap.
+type Weights = [f64; FEATURES + 2];
+const BLANK: usize = FEATURES;
+const GAP: usize = FEATURES + 1;
 
 /// A frame of a lattice.
 #[derive(Debug, Default)]
@@ -105,16 +110,16 @@ fn is(word: &Word, link: &Link, phones: &[kws_live::text::Phone], frame_seconds:
 }
 
 /// Features of a link, scaled.
-fn features(link: &Link) -> [f64; 5] {
+fn features(link: &Link) -> [f64; FEATURES] {
     std::array::from_fn(|i| f64::from(link.features[i]) * SCALES[i])
 }
 
 /// Sums over all ways through a lattice, logarithms; with the features that they expect, added to `expected` with a sign.
-fn expect(frames: &[Frame], w: &[f64; 7], said: bool, sign: f64, expected: &mut [f64; 7]) -> f64 {
+fn expect(frames: &[Frame], w: &Weights, said: bool, sign: f64, expected: &mut Weights) -> f64 {
     let weigh = |link: &Link| features(link).iter().zip(w).map(|(f, w)| f * w).sum::<f64>() as f32;
     let gap = |f: &Frame| {
         let forbidden = if said && f.inside { FORBIDDEN } else { 0.0 };
-        (w[5] * SCALES[5] * f.blank + w[6] * SCALES[6] + forbidden) as f32
+        (w[BLANK] * SCALES[BLANK] * f.blank + w[GAP] * SCALES[GAP] + forbidden) as f32
     };
     let weights: Vec<Vec<f32>> = frames.iter().map(|f| f.links.iter().map(|(link, _)| weigh(link)).collect()).collect();
     let links = |t: usize| frames[t].links.iter().zip(&weights[t]).filter(move |((_, right), _)| *right || !said);
@@ -130,8 +135,8 @@ fn expect(frames: &[Frame], w: &[f64; 7], said: bool, sign: f64, expected: &mut 
     for t in (0..frames.len()).rev() {
         let gap = gap(&frames[t]);
         let share = sign * f64::from((ways[t] + gap + onward[t + 1] - total).exp());
-        expected[5] += share * SCALES[5] * frames[t].blank;
-        expected[6] += share * SCALES[6];
+        expected[BLANK] += share * SCALES[BLANK] * frames[t].blank;
+        expected[GAP] += share * SCALES[GAP];
         onward[t] = log_add(onward[t], onward[t + 1] + gap);
         for ((link, _), weight) in links(t) {
             let start = link.start as usize;
@@ -146,19 +151,19 @@ fn expect(frames: &[Frame], w: &[f64; 7], said: bool, sign: f64, expected: &mut 
 /// The weights, and the mean log-likelihood of a said word.
 fn fit(lattices: &[Vec<Frame>], said: usize) -> (RivalWeights, f64) {
     let start = RivalWeights::UNLEARNED;
-    let mut w: [f64; 7] =
+    let mut w: Weights =
         std::array::from_fn(|i| f64::from(*start.word.iter().chain(&start.gap).nth(i).unwrap_or(&0.0)));
     w.iter_mut().zip(SCALES).for_each(|(w, scale)| *w /= scale);
-    let (mut mean, mut square) = ([0.0; 7], [0.0; 7]);
+    let (mut mean, mut square) = ([0.0; FEATURES + 2], [0.0; FEATURES + 2]);
     let mut likelihood = 0.0;
     for step in 0..STEPS {
-        let mut slope = [0.0; 7];
+        let mut slope = Weights::default();
         likelihood = 0.0;
         for frames in lattices {
             likelihood += expect(frames, &w, true, 1.0, &mut slope) - expect(frames, &w, false, -1.0, &mut slope);
         }
         let left = 1.0 - f64::from(step) / f64::from(STEPS);
-        for i in 0..7 {
+        for i in 0..w.len() {
             let slope = slope[i] / said as f64;
             mean[i] = 0.8 * mean[i] + 0.2 * slope;
             square[i] = 0.95 * square[i] + 0.05 * slope * slope;
@@ -169,9 +174,9 @@ fn fit(lattices: &[Vec<Frame>], said: usize) -> (RivalWeights, f64) {
             w[i] += RATE * left.max(0.05) * m / (s.sqrt() + 1e-6);
         }
     }
-    let real: [f32; 7] = std::array::from_fn(|i| (w[i] * SCALES[i]) as f32);
-    let [a, b, c, d, e, blank, frame] = real;
-    (RivalWeights { word: [a, b, c, d, e], gap: [blank, frame], ..start }, likelihood / said as f64)
+    let real = |i: usize| (w[i] * SCALES[i]) as f32;
+    let weights = RivalWeights { word: std::array::from_fn(real), gap: [real(BLANK), real(GAP)], ..start };
+    (weights, likelihood / said as f64)
 }
 
 #[cfg(test)]
@@ -196,7 +201,7 @@ mod tests {
     fn expectations_by_hand_and_by_difference() {
         let frames = lattice([0.6, 0.4]);
         let w = [2.5, 0.6, 1.3, -0.1, -15.4, 0.2, 0.05];
-        let total = |w: &[f64; 7], said| expect(&frames, w, said, 1.0, &mut [0.0; 7]);
+        let total = |w: &Weights, said| expect(&frames, w, said, 1.0, &mut Weights::default());
         // Ways: each of the two words and a gap, or gaps alone.
         let word = |cosine: f64| 2.5 * 10.0 * cosine - 0.6 * 0.2 - 1.3 * 0.3 - 0.1 * 5.0 - 15.4;
         let gap = -0.4 + 0.05;
@@ -204,9 +209,9 @@ mod tests {
         assert!((total(&w, false) - by_hand).abs() < 1e-3, "{} or {by_hand}", total(&w, false));
         let said = ((word(0.6) + gap).exp() + (3.0 * gap + FORBIDDEN).exp()).ln();
         assert!((total(&w, true) - said).abs() < 1e-3);
-        let mut slope = [0.0; 7];
+        let mut slope = Weights::default();
         expect(&frames, &w, false, 1.0, &mut slope);
-        for i in 0..7 {
+        for i in 0..w.len() {
             let moved = |by: f64| {
                 let mut w = w;
                 w[i] += by;
@@ -222,15 +227,17 @@ mod tests {
         let lattices: Vec<Vec<Frame>> =
             (0..20).map(|i| lattice(if i % 5 == 0 { [0.4, 0.6] } else { [0.6, 0.4] })).collect();
         let (weights, after) = fit(&lattices, 20);
-        let mut start = [0.0; 7];
+        let mut start = Weights::default();
         let first = RivalWeights::UNLEARNED;
         start
             .iter_mut()
             .zip(first.word.iter().chain(&first.gap))
             .zip(SCALES)
             .for_each(|((w, f), s)| *w = f64::from(*f) / s);
-        let mean = |w: &[f64; 7]| {
-            let one = |f: &Vec<Frame>| expect(f, w, true, 1.0, &mut [0.0; 7]) - expect(f, w, false, 1.0, &mut [0.0; 7]);
+        let mean = |w: &Weights| {
+            let one = |f: &Vec<Frame>| {
+                expect(f, w, true, 1.0, &mut Weights::default()) - expect(f, w, false, 1.0, &mut Weights::default())
+            };
             lattices.iter().map(one).sum::<f64>() / 20.0
         };
         assert!(after > mean(&start) + 0.1, "{after}, at first {}", mean(&start));

@@ -8,7 +8,7 @@ use kws_live::model::{BackendChoice, Bundle};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
-use super::candidates::{Judged, candidates, judge};
+use super::candidates::{Found, Judged, contested, judge};
 use super::recordings::{Half, Recording, hours, read};
 use super::terms::{self, List, TermsArgs, one_word};
 use crate::data::sample_at;
@@ -77,12 +77,12 @@ pub fn measure(args: &TermsArgs) -> Result<QueriesReport> {
     ensure!(!examples.is_empty(), "no word of the list is said by both halves of the speakers");
     let hours = hours(&searched);
     let list = |keywords: &[Keyword]| -> Result<List> {
-        let judged = |rivals: bool| -> Result<Vec<Judged>> {
-            let found = candidates(&bundle, keywords, &searched, rivals, args.threads)?;
-            // What is said inside other words is known by the text alone.
-            Ok(typed.iter().enumerate().map(|(k, text)| judge(k, text, &searched, &found)).collect())
+        let (live, search) = contested(&bundle, keywords, &searched, args.threads)?;
+        // What is said inside other words is known by the text alone.
+        let judged = |found: &[Found]| -> Vec<Judged> {
+            typed.iter().enumerate().map(|(k, text)| judge(k, text, &searched, found)).collect()
         };
-        Ok(terms::list(&judged(false)?, &judged(true)?, &bundle.manifest.scorer, hours))
+        Ok(terms::list(&judged(&live), &judged(&search), &bundle.manifest.scorer, hours))
     };
     Ok(QueriesReport {
         queries: examples.len() + refused,

@@ -11,7 +11,7 @@ use kws_live::search::{BETA, SENSITIVITY, relevance};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
-use super::candidates::{Found, Judged, candidates, judge};
+use super::candidates::{Found, Judged, contested, judge};
 use super::recordings::{Half, hours, read};
 
 /// Spoken term detection over a keyword list.
@@ -166,8 +166,7 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
             }
         })
         .unzip();
-    let found = candidates(&bundle, &keywords, &recordings, false, args.threads)?;
-    let searched = candidates(&bundle, &keywords, &recordings, true, args.threads)?;
+    let (found, searched) = contested(&bundle, &keywords, &recordings, args.threads)?;
     let hours = hours(&recordings);
     let judged = |phrases: bool, found: &[Found]| -> Vec<Judged> {
         let of = words.iter().enumerate().filter(|(_, w)| w.contains(' ') == phrases);

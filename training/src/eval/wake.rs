@@ -163,7 +163,7 @@ pub fn measure(args: &WakeArgs) -> Result<WakeReport> {
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
-    let found = candidates(&bundle, &keywords, &recordings, false, args.threads)?;
+    let found = candidates(&bundle, &keywords, &recordings, args.threads)?;
     let judged: Vec<(String, Judged)> = words
         .into_iter()
         .enumerate()

@@ -167,7 +167,7 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
             }
         }
     }
-    let found = candidates(&bundle, &keywords, &recordings, false, args.threads)?;
+    let found = candidates(&bundle, &keywords, &recordings, args.threads)?;
     let mut live = Pools::default();
     for (recording, found) in recordings.iter().zip(&found) {
         for (k, word) in words.iter().enumerate() {
