@@ -47,7 +47,7 @@ pub struct RivalWeights {
     pub prior: f32,
 }
 
-/// What tells how well a word fits.
+/// Number of values that tell how well a word fits.
 pub const FEATURES: usize = 5;
 
 /// Logit of the two witnesses from which on rivals are heard; what scores less is no detection with any share.

@@ -154,7 +154,7 @@ fn fit(lattices: &[Vec<Frame>], said: usize) -> (RivalWeights, f64) {
     let mut w: Weights =
         std::array::from_fn(|i| f64::from(*start.word.iter().chain(&start.gap).nth(i).unwrap_or(&0.0)));
     w.iter_mut().zip(SCALES).for_each(|(w, scale)| *w /= scale);
-    let (mut mean, mut square) = ([0.0; FEATURES + 2], [0.0; FEATURES + 2]);
+    let (mut mean, mut square) = (Weights::default(), Weights::default());
     let mut likelihood = 0.0;
     for step in 0..STEPS {
         let mut slope = Weights::default();
