@@ -2,10 +2,10 @@
 
 use crate::detect::{Embedding, Keyword, Pronunciation};
 use crate::frontend::FrontendError;
-use crate::model::{BackendChoice, Bundle, ModelError, TextEncoder};
+use crate::model::{BackendChoice, Bundle, LevelNet, ModelError, TextEncoder};
 use crate::segment::{Segment, SegmentEmbedder, segment_embedder};
 use crate::spotter::SpotError;
-use crate::text::{G2p, KeywordSpec, Lexicon, Pronouncer, TextError};
+use crate::text::{G2p, KeywordSpec, Lexicon, Phone, Pronouncer, TextError};
 use crate::words::{Guess, Vocabulary};
 
 /// Why a keyword was not taken.
@@ -68,6 +68,7 @@ pub struct Enroller {
     choice: BackendChoice,
     pronouncer: Pronouncer,
     text: TextEncoder,
+    levels: Option<LevelNet>,
     segments: Option<Box<dyn SegmentEmbedder>>,
     words: Option<Vocabulary>,
 }
@@ -85,6 +86,7 @@ impl Enroller {
         Ok(Self {
             pronouncer: Pronouncer::new(lexicon, Some(g2p)),
             text: bundle.text_encoder(choice)?,
+            levels: bundle.level_net(choice)?,
             segments: None,
             words: None,
             bundle: bundle.clone(),
@@ -107,10 +109,23 @@ impl Enroller {
             .into_iter()
             .map(|phones| {
                 let embedding = Embedding::new(self.text.embed(&phones)?).ok_or_else(|| broken_tower(&spec.name))?;
-                Ok(Pronunciation { phones, embedding, frames: None })
+                self.pronunciation(phones, embedding, None)
             })
             .collect::<Result<_, EnrolError>>()?;
         Ok(Keyword { name: spec.name.clone(), pronunciations, threshold: None })
+    }
+
+    fn pronunciation(
+        &mut self,
+        phones: Vec<Phone>,
+        embedding: Embedding,
+        frames: Option<(f32, f32)>,
+    ) -> Result<Pronunciation, EnrolError> {
+        let level = match &mut self.levels {
+            Some(net) => Some(net.level(embedding.values(), phones.len())?),
+            None => None,
+        };
+        Ok(Pronunciation { phones, embedding, frames, level })
     }
 
     /// A keyword from recordings (mono, 16 kHz), alone or blended with the typed text of the same name.
@@ -153,7 +168,7 @@ impl Enroller {
             for p in &typed.pronunciations {
                 let parts = [(lambda, &p.embedding), (1.0 - lambda, heard)];
                 let embedding = Embedding::blend(parts).ok_or_else(|| broken_tower(name))?;
-                pronunciations.push(Pronunciation { phones: p.phones.clone(), embedding, frames: p.frames });
+                pronunciations.push(self.pronunciation(p.phones.clone(), embedding, p.frames)?);
             }
             for (i, s) in spoken.iter().enumerate() {
                 let best = typed.pronunciations.iter().map(|p| p.embedding.cosine(&s.embedding)).fold(-1.0, f32::max);
@@ -165,12 +180,13 @@ impl Enroller {
                 }
             }
         } else {
-            let way = |phones, embedding, frames| Pronunciation { phones, embedding, frames };
             match heard {
                 Some(heard) => {
-                    pronunciations.extend(guesses.into_iter().map(|g| way(g.phones, heard.clone(), None)));
+                    for guess in guesses {
+                        pronunciations.push(self.pronunciation(guess.phones, heard.clone(), None)?);
+                    }
                 }
-                None => pronunciations.push(way(Vec::new(), mean, frames)),
+                None => pronunciations.push(self.pronunciation(Vec::new(), mean, frames)?),
             }
         }
         for (i, s) in spoken.iter().enumerate() {
@@ -284,6 +300,21 @@ fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "tract")]
+    #[test]
+    fn a_word_that_much_sounds_like_is_expected_to_score_higher() {
+        let level = |bundle: &Bundle, word: &str| {
+            let mut enroller = Enroller::new(bundle, BackendChoice::default()).expect("a whole bundle");
+            enroller.text(&KeywordSpec::new(word)).expect("a word").pronunciations[0].level
+        };
+        let folder =
+            |name: &str| Bundle::load(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name));
+        let default = folder("default").expect("the shipped model");
+        let (often, seldom) = (level(&default, "women"), level(&default, "voyager"));
+        assert!(often.zip(seldom).is_some_and(|(often, seldom)| often > seldom + 1.0), "{often:?} {seldom:?}");
+        assert_eq!(level(&folder("small").expect("the small model"), "women"), None, "it foretells none");
+    }
 
     #[test]
     fn trim_finds_the_loud_middle() {

@@ -87,7 +87,7 @@ fn spotter(keywords: usize) -> Spotter {
     let embedding = Embedding::new(values).expect("a direction");
     for i in 0..keywords {
         let phones = vec![Phone::from_id(1 + i % (CLASSES - 1)).expect("a phone"); 4];
-        let pronunciations = vec![Pronunciation { phones, embedding: embedding.clone(), frames: None }; 2];
+        let pronunciations = vec![Pronunciation { phones, embedding: embedding.clone(), frames: None, level: None }; 2];
         spotter.add(Keyword { name: format!("word {i}"), pronunciations, threshold: None });
     }
     spotter

@@ -62,6 +62,16 @@ pub struct Pronunciation {
     pub embedding: Embedding,
     /// Shortest and longest window to compare, encoder frames; `None` to derive it from the phones.
     pub frames: Option<(f32, f32)>,
+    /// How high its scores rise in speech that does not hold it. A model that foretells it ([`crate::model::LevelNet`]) needs it, and
+    /// [`crate::enrol::Enroller`] sets it; for any other it is `None`, and the number of phones stands for it.
+    pub level: Option<f32>,
+}
+
+impl Pronunciation {
+    /// What the last weight of [`crate::detect::ScorerConfig::fusion`] is for: the level, or the logarithm of the number of phones.
+    pub fn expected(&self) -> f32 {
+        self.level.unwrap_or_else(|| (self.phones.len().max(1) as f32).ln())
+    }
 }
 
 /// A keyword ready to be listened for.

@@ -65,7 +65,8 @@ const PATH_MEMORY: usize = 6;
 struct Entry {
     /// Which lengths to compare.
     windows: Range<usize>,
-    phones: usize,
+    /// [`super::keyword::Pronunciation::expected`].
+    expected: f32,
     /// Path scores of the last frames.
     recent: [f32; PATH_MEMORY],
 }
@@ -77,8 +78,9 @@ pub struct Matcher {
     head: Box<dyn WindowEmbedder>,
     paths: PhonePaths,
     rivals: Option<Rivals>,
-    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say; and the number of phones.
-    held: VecDeque<(FrameScore, usize)>,
+    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say; and what was expected of
+    /// the pronunciation.
+    held: VecDeque<(FrameScore, f32)>,
     entries: Vec<Entry>,
     /// Embeddings of all pronunciations, `[pronunciations, D]`.
     anchors: Vec<f32>,
@@ -155,7 +157,8 @@ impl Matcher {
                 let windows = self.config.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.paths.add(&pronunciation.phones);
                 self.anchors.extend_from_slice(pronunciation.embedding.values());
-                self.entries.push(Entry { windows, phones, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
+                let expected = pronunciation.expected();
+                self.entries.push(Entry { windows, expected, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
             }
             self.ends.push(self.entries.len());
         }
@@ -224,7 +227,7 @@ impl Matcher {
             let mut from = 0;
             for (keyword, &to) in self.ends.iter().enumerate() {
                 let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
-                let mut phones = 1;
+                let mut expected = 0.0;
                 for i in from..to {
                     let entry = &mut self.entries[i];
                     entry.recent[slot] = self.paths.score(i).0;
@@ -238,28 +241,28 @@ impl Matcher {
                             (cosine, length) = (value, self.config.window_frames[w]);
                         }
                     }
-                    let fit = self.config.fuse(cosine, path, entry.phones);
+                    let fit = self.config.fuse(cosine, path, entry.expected);
                     if fit > best.fit {
                         let start = end.saturating_sub(length as u64);
                         let peak = Peak { score: sigmoid(fit), start, end };
                         best = FrameScore { peak, cosine, path, fit, ..best };
-                        phones = entry.phones;
+                        expected = entry.expected;
                     }
                 }
                 from = to;
                 if self.rivals.is_some() {
-                    self.held.push_back((best, phones));
+                    self.held.push_back((best, expected));
                 } else {
                     on_score(self.frame, keyword, best);
                 }
             }
             // The frame that has waited long enough.
             if let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * self.ends.len()) {
-                for (keyword, (mut score, phones)) in self.held.drain(..self.ends.len()).enumerate() {
+                for (keyword, (mut score, expected)) in self.held.drain(..self.ends.len()).enumerate() {
                     if rivals.contest(keyword) {
                         score.peak.score = if score.fit >= words::LEAST_LOGIT {
                             score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
-                            sigmoid(self.config.contest(score.fit, score.share, phones))
+                            sigmoid(self.config.contest(score.fit, score.share, expected))
                         } else {
                             0.0
                         };

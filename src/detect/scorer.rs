@@ -21,7 +21,8 @@ pub struct ScorerConfig {
     pub cos_scale: f32,
     /// Its bias.
     pub cos_bias: f32,
-    /// Learned on development data: `logit = f0 + f1 * cosine logit + f2 * path + f3 * ln(phones)`.
+    /// Learned on development data: `logit = f0 + f1 * cosine logit + f2 * path + f3 * expected`, the last of
+    /// which is [`crate::detect::Pronunciation::expected`].
     pub fusion: [f32; 4],
     /// Score that counts as a detection at sensitivity 0.5.
     pub threshold: f32,
@@ -117,15 +118,15 @@ impl ScorerConfig {
     }
 
     /// Fused score, a logit, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
-    pub fn fuse(&self, cosine: f32, path: f32, phones: usize) -> f32 {
+    pub fn fuse(&self, cosine: f32, path: f32, expected: f32) -> f32 {
         let [f0, f1, f2, f3] = self.fusion;
-        f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * (phones as f32).ln()
+        f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * expected
     }
 
     /// [`Self::fuse`]'s logit with a third witness: the logit of the share among rivals.
-    pub fn contest(&self, fit: f32, share: f32, phones: usize) -> f32 {
+    pub fn contest(&self, fit: f32, share: f32, expected: f32) -> f32 {
         let [f0, f1, f2, f3] = self.rivals.map_or([0.0, 1.0, 0.0, 0.0], |r| r.fusion);
-        f0 + f1 * fit + f2 * share + f3 * (phones as f32).ln()
+        f0 + f1 * fit + f2 * share + f3 * expected
     }
 
     /// The parameters of scores that rivals had a part in, where there are any.
@@ -180,12 +181,12 @@ mod tests {
     fn fusion_by_hand() {
         let config =
             ScorerConfig { cos_scale: 10.0, cos_bias: -5.0, fusion: [0.5, 2.0, 1.5, -0.25], ..ScorerConfig::default() };
-        // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 ln 4
-        let want = 0.5 + 4.0 - 1.5 - 0.25 * 4.0_f32.ln();
-        assert!((config.fuse(0.7, -1.0, 4) - want).abs() < 1e-6);
-        assert_eq!(config.contest(0.7, -1.0, 4), 0.7);
+        // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 * 4
+        let want = 0.5 + 4.0 - 1.5 - 1.0;
+        assert!((config.fuse(0.7, -1.0, 4.0) - want).abs() < 1e-6);
+        assert_eq!(config.contest(0.7, -1.0, 4.0), 0.7);
         let rivals = RivalWeights { fusion: [0.5, 2.0, 1.5, -0.25], ..RivalWeights::UNLEARNED };
         let config = ScorerConfig { rivals: Some(rivals), ..config };
-        assert!((config.contest(2.0, -1.0, 4) - want).abs() < 1e-6);
+        assert!((config.contest(2.0, -1.0, 4.0) - want).abs() < 1e-6);
     }
 }

@@ -53,7 +53,7 @@ fn keyword(name: &str) -> Keyword {
     let phones = vec![Phone::from_id(1).expect("a phone"); 3];
     Keyword {
         name: name.into(),
-        pronunciations: vec![Pronunciation { phones, embedding, frames: Some((6.0, 6.0)) }],
+        pronunciations: vec![Pronunciation { phones, embedding, frames: Some((6.0, 6.0)), level: None }],
         threshold: None,
     }
 }

@@ -11,14 +11,16 @@ use sha2::{Digest, Sha256};
 
 use super::embedded;
 use super::{
-    AudioTower, BackendChoice, Bytes, Encoder, Graph, Manifest, ModelError, StreamEncoder, TextEncoder, WindowHead,
-    load_graph,
+    AudioTower, BackendChoice, Bytes, Encoder, Graph, LevelNet, Manifest, ModelError, StreamEncoder, TextEncoder,
+    WindowHead, load_graph,
 };
 use crate::words::{RIVALS_FILE, Rivals, unpack_rivals};
 
-/// Files of a `stream` bundle, beside [`RIVALS_FILE`] where it has learned to weigh rivals. A `jmcl` bundle has `audio.onnx` in place
-/// of the first two.
+/// Files of a `stream` bundle, beside [`LEVEL_FILE`] and [`RIVALS_FILE`] where it has learned them. A `jmcl` bundle has `audio.onnx` in
+/// place of the first two.
 pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
+/// The file of a bundle that foretells levels ([`LevelNet`]).
+pub const LEVEL_FILE: &str = "level.onnx";
 
 /// A verified model: manifest and files. Clones share the files.
 #[derive(Clone)]
@@ -150,6 +152,17 @@ impl Bundle {
         let graph = self.graph("text.onnx", choice)?;
         let parts = self.manifest.encoder.as_ref().map(|e| e.parts);
         Ok(TextEncoder::new(graph, parts, self.manifest.embedding.dim))
+    }
+
+    /// What foretells how high scores rise where a text is not said, if the model has learned that.
+    ///
+    /// # Errors
+    /// If the backend cannot load it.
+    pub fn level_net(&self, choice: BackendChoice) -> Result<Option<LevelNet>, ModelError> {
+        if !self.files.contains_key(LEVEL_FILE) {
+            return Ok(None);
+        }
+        Ok(Some(LevelNet::new(self.graph(LEVEL_FILE, choice)?)))
     }
 
     /// The words that compete with keywords, if the model has learned to weigh them.

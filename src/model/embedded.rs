@@ -19,6 +19,6 @@ macro_rules! embed {
 }
 
 #[cfg(not(feature = "small"))]
-embed!("default", "rivals.bin");
+embed!("default", "rivals.bin", "level.onnx");
 #[cfg(feature = "small")]
 embed!("small");

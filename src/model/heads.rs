@@ -70,6 +70,36 @@ impl WindowHead {
     }
 }
 
+/// How high the two witnesses of a text rise in speech that does not hold it; enrolment only.
+///
+/// Some words sound like much that people say, others like nothing else. A small network, trained on what thousands of texts reached in
+/// the training speech (`kws-train levels`), foretells it from the text's embedding.
+pub struct LevelNet {
+    graph: Box<dyn Graph>,
+}
+
+impl LevelNet {
+    /// Wraps a graph `text` `[1, D + 1]`, an embedding and the logarithm of its number of phones, to `level` `[1, 1]`.
+    pub fn new(graph: Box<dyn Graph>) -> Self {
+        Self { graph }
+    }
+
+    /// The value of cosine and path, weighed, that one false alarm an hour reaches.
+    ///
+    /// `embedding`: unit norm, `[D]`.
+    ///
+    /// # Errors
+    /// If the backend fails, or what it returns is no number.
+    pub fn level(&mut self, embedding: &[f32], phones: usize) -> Result<f32, ModelError> {
+        let text = embedding.iter().copied().chain([(phones.max(1) as f32).ln()]).collect();
+        let outputs = self.graph.run(&[("text", &Tensor::f32(&[1, embedding.len() + 1], text))])?;
+        match outputs.first().and_then(Tensor::as_f32).unwrap_or_default() {
+            [level] if level.is_finite() => Ok(*level),
+            other => Err(ModelError::Shape { what: "level", got: other.len(), expected: "one number".into() }),
+        }
+    }
+}
+
 /// Phones to embeddings; enrolment only.
 pub struct TextEncoder {
     graph: Box<dyn Graph>,

@@ -17,10 +17,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use bundle::{Bundle, FILES, sha256};
+pub use bundle::{Bundle, FILES, LEVEL_FILE, sha256};
 pub(crate) use encoder::log_softmax;
 pub use encoder::{Encoder, EncoderOutput, EncoderSpec, StreamEncoder};
-pub use heads::{TextEncoder, WindowHead};
+pub use heads::{LevelNet, TextEncoder, WindowHead};
 pub use manifest::{EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection};
 pub use tower::AudioTower;
 

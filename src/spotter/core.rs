@@ -96,7 +96,7 @@ impl Core for StreamCore {
 struct Entry {
     /// Which lengths to compare.
     windows: Range<usize>,
-    phones: usize,
+    expected: f32,
 }
 
 /// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
@@ -162,7 +162,7 @@ impl WindowedCore {
         let end = self.frame + 1;
         let mut best = FrameScore::nothing(self.frame, 0.0);
         for i in entries {
-            let Entry { windows, phones } = &self.entries[i];
+            let Entry { windows, expected } = &self.entries[i];
             let anchor = &self.anchors[i * dim..(i + 1) * dim];
             for w in windows.clone() {
                 let length = self.scorer.window_frames[w] as u64;
@@ -171,7 +171,7 @@ impl WindowedCore {
                 }
                 let at = (w * hops + hop) * dim;
                 let cosine = dot(anchor, &self.embedded[at..at + dim]);
-                let fit = self.scorer.fuse(cosine, 0.0, *phones);
+                let fit = self.scorer.fuse(cosine, 0.0, *expected);
                 if fit > best.fit {
                     let peak = Peak { score: sigmoid(fit), start: end - length, end };
                     best = FrameScore { peak, cosine, fit, ..best };
@@ -212,7 +212,7 @@ impl Core for WindowedCore {
                 let phones = pronunciation.phones.len().max(1);
                 let windows = self.scorer.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.anchors.extend_from_slice(pronunciation.embedding.values());
-                self.entries.push(Entry { windows, phones });
+                self.entries.push(Entry { windows, expected: pronunciation.expected() });
             }
             self.ends.push(self.entries.len());
         }
@@ -297,7 +297,7 @@ mod tests {
         let mut core = WindowedCore::new(tower, scorer, 2, 0.01);
         // Features count from 1: the five hops 5 to 9 begin with 11 and end with 20, and no other window has that direction.
         let embedding = Embedding::new(vec![11.0, 20.0]).expect("a direction");
-        let pronunciation = Pronunciation { phones: Vec::new(), embedding, frames: None };
+        let pronunciation = Pronunciation { phones: Vec::new(), embedding, frames: None, level: None };
         let keyword = Keyword { name: "span".into(), pronunciations: vec![pronunciation], threshold: None };
         core.set_keywords(&[&keyword]);
         core

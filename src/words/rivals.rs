@@ -41,7 +41,7 @@ pub struct RivalWeights {
     pub word: [f32; FEATURES],
     /// Of a frame in no word: the blank's log-likelihood ratio, one.
     pub gap: [f32; 2],
-    /// `logit = f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 * ln(phones)`.
+    /// `logit = f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 * expected`.
     pub fusion: [f32; 4],
     /// [`crate::detect::ScorerConfig::prior`] of such scores.
     pub prior: f32,

@@ -7,6 +7,7 @@ pub mod eval;
 pub mod export;
 pub mod fit;
 pub mod g2p;
+pub mod levels;
 pub mod lexicon;
 pub mod loss;
 pub mod model;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use kws_train::data::{prepare, report as data_report};
 use kws_train::eval::{calibrate, gate, keywords, phrases, queries, report, terms, wake, windows, words};
-use kws_train::{align, export, fit, g2p, lexicon, rivals, synth};
+use kws_train::{align, export, fit, g2p, levels, lexicon, rivals, synth};
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models of kws-live. No Python.")]
@@ -32,6 +32,8 @@ enum Command {
     Lexicon(lexicon::LexiconArgs),
     /// Pack the words that compete with keywords, out of the training speech.
     Rivals(rivals::RivalsArgs),
+    /// Learn how high scores rise where a text is not said.
+    Levels(levels::LevelsArgs),
     /// Fit fusion and threshold of a bundle on development recordings.
     Calibrate(calibrate::CalibrateArgs),
     /// Score a model.
@@ -73,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Command::Synth(args) => synth::run(&args),
         Command::Lexicon(args) => lexicon::run(&args),
         Command::Rivals(args) => rivals::run(&args),
+        Command::Levels(args) => levels::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Eval(Eval::Words(args)) => words::run(&args),
         Command::Eval(Eval::Keywords(args)) => keywords::run(&args),

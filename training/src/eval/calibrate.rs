@@ -2,7 +2,8 @@
 //!
 //! Samples are the highest frames of each recording and word, so that what is fitted is what is scored. A logistic
 //! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word the values of
-//! `z` that let through one and ten false alarms an hour are read off; a line through the former over `ln(phones)` and the
+//! `z` that let through one and ten false alarms an hour are read off; a line through the former over what is expected of a word
+//! (`Pronunciation::expected`) and the
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
 //! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the same with what both say
 //! as the first witness and the share among rivals, whose weights are learned before (`lattice`), as the second. Last, the
@@ -92,12 +93,12 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     let words = draw_words(&recordings, args.words);
     let learn = |witness| -> Result<([f32; 4], f32)> {
         let bundle = Bundle::load(&args.model)?;
-        let (samples, phones) = collect(&bundle, &words, &recordings, args.threads)?;
+        let (samples, expected) = collect(&bundle, &words, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         let hours = hours(&recordings);
-        let fusion = fit(&samples, &phones, hours, witness)?;
-        let prior = prior(&samples, &phones, fusion);
+        let fusion = fit(&samples, &expected, hours, witness)?;
+        let prior = prior(&samples, &expected, fusion);
         log::info!("{} samples in {hours:.2} h, {said} said; fusion {fusion:?}, prior {prior:.3}", samples.len());
         Ok((fusion, prior))
     };
@@ -124,13 +125,13 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     Ok(())
 }
 
-/// The samples, and the number of phones of every word.
+/// The samples, and what is expected of every word: [`kws_live::detect::Pronunciation::expected`].
 fn collect(
     bundle: &Bundle,
     words: &[String],
     recordings: &[Recording],
     threads: usize,
-) -> Result<(Vec<Sample>, Vec<usize>)> {
+) -> Result<(Vec<Sample>, Vec<f64>)> {
     let mut enroller = Enroller::new(bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
@@ -159,29 +160,29 @@ fn collect(
             }
         }
     }
-    let phones = keywords.iter().map(|k| k.pronunciations[0].phones.len()).collect();
-    Ok((out, phones))
+    let expected = keywords.iter().map(|k| f64::from(k.pronunciations[0].expected())).collect();
+    Ok((out, expected))
 }
 
 /// Fusion `[f0, f1, f2, f3]` of the scorer.
-fn fit(samples: &[Sample], phones: &[usize], hours: f64, witness: Witness) -> Result<[f32; 4]> {
+fn fit(samples: &[Sample], expected: &[f64], hours: f64, witness: Witness) -> Result<[f32; 4]> {
     let [w1, w2, _] = if witness == Witness::All {
         regress(&heard(samples), witness, false)
     } else {
         regress(samples, witness, true)
     };
-    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); phones.len()];
+    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); expected.len()];
     for s in samples.iter().filter(|s| !s.said) {
         wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
     }
-    // (ln(phones), value at one false alarm an hour, at ten) of every word.
+    // (what is expected, value at one false alarm an hour, at ten) of every word.
     let marks: Vec<(f64, f64, f64)> = wrong
         .iter_mut()
-        .zip(phones)
-        .filter_map(|(z, &n)| {
+        .zip(expected)
+        .filter_map(|(z, &x)| {
             z.sort_by(|a, b| b.total_cmp(a));
             let at = |rate: f64| z.get((rate * hours).round() as usize).copied();
-            Some(((n as f64).ln(), at(1.0)?, at(10.0)?))
+            Some((x, at(1.0)?, at(10.0)?))
         })
         .collect();
     ensure!(marks.len() > 10, "too few recordings to count ten false alarms an hour");
@@ -276,19 +277,19 @@ fn solve(mut a: [[f64; 3]; 3], mut b: Features) -> Features {
 }
 
 /// The prior of the scorer: with it, the probabilities of what a search looks at add up to the number of said words in it.
-fn prior(samples: &[Sample], phones: &[usize], fusion: [f32; 4]) -> f32 {
+fn prior(samples: &[Sample], expected: &[f64], fusion: [f32; 4]) -> f32 {
     let [f0, f1, f2, f3] = fusion.map(f64::from);
     let scorer = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
     let least = f64::from(logit(scorer.threshold_at(SENSITIVITY)));
-    let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * (phones[s.word] as f64).ln();
+    let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * expected[s.word];
     let seen: Vec<(f64, bool)> = samples.iter().map(|s| (logit(s), s.said)).filter(|s| s.0 >= least).collect();
     let said = seen.iter().filter(|s| s.1).count() as f64;
-    let expected = |prior: f64| seen.iter().map(|s| f64::from(sigmoid((s.0 + prior) as f32))).sum::<f64>();
+    let sum = |prior: f64| seen.iter().map(|s| f64::from(sigmoid((s.0 + prior) as f32))).sum::<f64>();
     // The expected number rises with the prior: bisection.
     let (mut low, mut high) = (-20.0, 20.0);
     for _ in 0..40 {
         let middle = f64::midpoint(low, high);
-        if expected(middle) < said { low = middle } else { high = middle }
+        if sum(middle) < said { low = middle } else { high = middle }
     }
     low as f32
 }
@@ -328,18 +329,18 @@ mod tests {
 
     #[test]
     fn a_score_of_a_half_is_one_false_alarm_an_hour() {
-        // Twelve words, ten hours; negatives spread evenly over 0..10 plus 2 ln(phones); the said ones are far above.
-        let phones: Vec<usize> = (0..12).map(|i| 3 + i % 4).collect();
+        // Twelve words, ten hours; negatives spread evenly over 0..10 plus twice what is expected; the said ones are far above.
+        let expected: Vec<f64> = (0..12).map(|i| f64::from(3 + i % 4).ln()).collect();
         let mut samples = Vec::new();
-        for (word, &n) in phones.iter().enumerate() {
-            let shift = 2.0 * (n as f64).ln();
+        for (word, &x) in expected.iter().enumerate() {
+            let shift = 2.0 * x;
             let sample = |x: f64, i: u32, said| Sample { word, x: [x, f64::from(i * 53 % 97) / 48.0 - 1.0, 1.0], said };
             samples.extend((0..1_000).map(|i| sample(f64::from(i) / 100.0 + shift, i, false)));
             samples.extend((0..10).map(|i| sample(9.0 + shift + f64::from(i), i, true)));
         }
-        let [f0, f1, f2, f3] = fit(&samples, &phones, 10.0, Witness::Both).expect("enough words").map(f64::from);
-        for (word, &n) in phones.iter().enumerate() {
-            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * (n as f64).ln();
+        let [f0, f1, f2, f3] = fit(&samples, &expected, 10.0, Witness::Both).expect("enough words").map(f64::from);
+        for (word, &x) in expected.iter().enumerate() {
+            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * x;
             let over = |least: f64| samples.iter().filter(|s| s.word == word && !s.said && logit(s) > least).count();
             assert!((5..=15).contains(&over(0.0)), "{} false alarms in ten hours at 0.5", over(0.0));
             let ten = over(-std::f64::consts::LN_10);
@@ -354,7 +355,7 @@ mod tests {
         let mut samples = vec![sample(-1.0, false); 40];
         samples.extend(vec![sample(2.0, true); 10]);
         samples.push(sample(-9.0, true));
-        let prior = f64::from(prior(&samples, &[1], [0.0, 1.0, 0.0, 0.0]));
+        let prior = f64::from(prior(&samples, &[0.0], [0.0, 1.0, 0.0, 0.0]));
         let p = |x: f64| 1.0 / (1.0 + (-(x + prior)).exp());
         assert!((40.0 * p(-1.0) + 10.0 * p(2.0) - 10.0).abs() < 1e-3, "{prior}");
     }

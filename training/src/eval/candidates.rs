@@ -16,7 +16,7 @@ use crate::data::RATE;
 /// Scores below this are of no interest.
 const FLOOR: f32 = 1e-4;
 /// Seconds between the middles of two candidates of one keyword, at least.
-const APART: f32 = 0.6;
+pub const APART: f32 = 0.6;
 
 /// A stretch that may be the keyword; seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,7 +169,7 @@ mod tests {
             vec![word("stop", "S T AA P", 1.0), word("stopped", "S T AA P T", 4.0), word("stop", "S T AA P", 7.0)];
         let recording = Recording { words, ..Recording::default() };
         let embedding = Embedding::new(vec![1.0]).expect("a direction");
-        let pronunciations = vec![Pronunciation { phones: phones("S T AA P"), embedding, frames: None }];
+        let pronunciations = vec![Pronunciation { phones: phones("S T AA P"), embedding, frames: None, level: None }];
         let keyword = Keyword { name: "Stop".into(), pronunciations, threshold: None };
         // At a place, beside it, inside another word, nowhere.
         let found = vec![vec![candidate(0.9, 1.1), candidate(0.8, 0.6), candidate(0.7, 4.0), candidate(0.3, 3.0)]];

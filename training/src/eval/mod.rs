@@ -1,7 +1,7 @@
 //! `kws-train eval`: what a model is worth, in figures and pictures.
 
 pub mod calibrate;
-mod candidates;
+pub(crate) mod candidates;
 mod contest;
 mod disturb;
 pub mod gate;
