@@ -40,7 +40,7 @@ impl Embedding {
 }
 
 /// Dot product in eight lanes, so that the compiler can use the vector unit without reordering a sum on its own.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 8];
     let (a8, a_rest) = a.as_chunks::<8>();
     let (b8, b_rest) = b.as_chunks::<8>();

@@ -8,8 +8,7 @@ mod prefix;
 mod scorer;
 mod trigger;
 
-pub(crate) use keyword::dot;
-pub use keyword::{Embedding, Keyword, Pronunciation};
+pub use keyword::{Embedding, Keyword, Pronunciation, dot};
 pub use matcher::{FrameScore, Matcher, WindowEmbedder};
 pub use path::PhonePaths;
 pub(crate) use path::against_best;

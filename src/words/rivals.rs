@@ -455,7 +455,8 @@ mod tests {
 
     fn keyword(name: &str, said: &[&str]) -> Keyword {
         let embedding = Embedding::new(vec![1.0, 0.0]).expect("a direction");
-        let pronunciation = |p: &&str| Pronunciation { phones: phones(p), embedding: embedding.clone(), frames: None };
+        let pronunciation =
+            |p: &&str| Pronunciation { phones: phones(p), embedding: embedding.clone(), frames: None, level: None };
         Keyword { name: name.into(), pronunciations: said.iter().map(pronunciation).collect(), threshold: None }
     }
 

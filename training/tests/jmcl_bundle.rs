@@ -72,7 +72,7 @@ fn text_keyword(bundle: &Bundle, choice: BackendChoice, name: &str, phones: &str
     let embedding = Embedding::new(values).expect("a direction");
     Keyword {
         name: name.into(),
-        pronunciations: vec![Pronunciation { phones, embedding, frames: None }],
+        pronunciations: vec![Pronunciation { phones, embedding, frames: None, level: None }],
         threshold: None,
     }
 }
@@ -83,7 +83,8 @@ fn spoken_keyword(bundle: &Bundle, choice: BackendChoice, samples: &[f32]) -> Ke
     let span = 24_000..33_600;
     let segment = segments.embed(samples, std::slice::from_ref(&span)).expect("embedded").remove(0).expect("a segment");
     assert_eq!((segment.posteriors, segment.frames), (None, 12.0));
-    let pronunciation = Pronunciation { phones: Vec::new(), embedding: segment.embedding, frames: Some((8.4, 17.4)) };
+    let pronunciation =
+        Pronunciation { phones: Vec::new(), embedding: segment.embedding, frames: Some((8.4, 17.4)), level: None };
     Keyword { name: "spoken".into(), pronunciations: vec![pronunciation], threshold: None }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use kws_live::detect::{PrefixRing, ScorerConfig};
+use kws_live::detect::{PrefixRing, ScorerConfig, dot};
 use kws_live::model::{BackendChoice, Bundle, WindowHead};
 use kws_live::segment::RecordingEncoder;
 use kws_live::text::{Lexicon, Phone};
@@ -179,16 +179,6 @@ impl Ear<'_> {
         }
         Ok(())
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    for (x, y) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
-        for i in 0..8 {
-            lanes[i] += x[i] * y[i];
-        }
-    }
-    lanes.iter().sum()
 }
 
 /// Whether some of the words around a stretch, one after another, may be said as `phones`: in any way that the lexicon has for

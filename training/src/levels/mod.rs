@@ -38,7 +38,7 @@ pub struct LevelsArgs {
     #[arg(long)]
     pub model: PathBuf,
     /// Hours of speech, drawn evenly.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 4.0)]
     pub hours: f64,
     /// False alarms an hour at which levels are read off.
     #[arg(long, default_value_t = 2.0)]
