@@ -122,7 +122,9 @@ impl Ear<'_> {
             self.head.embed(&pooled, &mut windows)?;
             self.search.step(frame, row);
             let slot = (frame % PATH_MEMORY as u64) as usize;
-            recent.iter().for_each(|&text| self.hearings[text].paths[slot] = f32::NEG_INFINITY);
+            for &text in &recent {
+                self.hearings[text].paths[slot] = f32::NEG_INFINITY;
+            }
             for ending in self.search.endings() {
                 let hearing = &mut self.hearings[ending.word];
                 if hearing.last == 0 {
@@ -170,7 +172,9 @@ impl Ear<'_> {
                 true
             });
         }
-        recent.drain(..).for_each(|index| self.hearings[index].last = 0);
+        for index in recent.drain(..) {
+            self.hearings[index].last = 0;
+        }
         self.recent = recent;
         for ((text, _), hearing) in self.texts.iter().zip(&mut self.hearings) {
             if let Some(open) = hearing.open.take().filter(|o| !says(recording, o, &text.phones, self.lexicon)) {
