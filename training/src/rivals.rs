@@ -1,16 +1,14 @@
 //! `kws-train rivals`: the words that compete with keywords in running speech (`kws_live::words`).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use kws_live::model::{FileEntry, sha256};
+use anyhow::{Result, ensure};
 use kws_live::text::Phone;
 use kws_live::words::{RIVALS_FILE, pack_rivals};
 
 use crate::data::prepare::corpora;
-use crate::export::edit_manifest;
+use crate::export::add_file;
 
 /// Packs the pronunciations that people used in the training speech into a bundle.
 #[derive(Debug, clap::Args)]
@@ -45,10 +43,7 @@ pub fn run(args: &RivalsArgs) -> Result<()> {
         said.into_iter().filter(|(phones, count)| !phones.is_empty() && *count >= args.least).map(|s| s.0).collect();
     ensure!(!common.is_empty(), "no word is said in {}: give a folder of corpora with word times", args.data.display());
     let packed = pack_rivals(&common);
-    let file = args.model.join(RIVALS_FILE);
-    fs::write(&file, &packed).with_context(|| format!("cannot write {}", file.display()))?;
-    let entry = FileEntry { sha256: sha256(&packed) };
-    edit_manifest(&args.model, |manifest| drop(manifest.files.insert(RIVALS_FILE.into(), entry)))?;
-    log::info!("{} pronunciations, {} kB -> {}", common.len(), packed.len() / 1000, file.display());
+    add_file(&args.model, RIVALS_FILE, &packed)?;
+    log::info!("{} pronunciations, {} kB -> {}", common.len(), packed.len() / 1000, args.model.display());
     Ok(())
 }

@@ -8,7 +8,6 @@ use anyhow::Result;
 use kws_live::detect::{Keyword, sigmoid};
 use kws_live::model::Bundle;
 use kws_live::spotter::{Best, SpotterConfig, Trace};
-use kws_live::text::Phone;
 
 use super::recordings::{Recording, each, hits};
 use crate::data::RATE;
@@ -134,9 +133,7 @@ pub fn judge(index: usize, keyword: &Keyword, recordings: &[Recording], found: &
 
 /// Whether the words around a candidate hold the phones of one of the keyword's pronunciations in a row.
 fn says(recording: &Recording, candidate: &Candidate, keyword: &Keyword) -> bool {
-    let near = recording.words.iter().filter(|w| w.end > candidate.start && w.start < candidate.end);
-    let phones: Vec<Phone> = near.flat_map(|w| w.phones.iter().copied()).collect();
-    keyword.pronunciations.iter().any(|p| !p.phones.is_empty() && phones.windows(p.phones.len()).any(|w| w == p.phones))
+    keyword.pronunciations.iter().any(|p| recording.holds(candidate.start, candidate.end, &p.phones))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use kws_live::audio::decode_16k;
 use kws_live::detect::Keyword;
 use kws_live::model::Bundle;
 use kws_live::spotter::{Spotter, SpotterConfig};
+use kws_live::text::Phone;
 use sha2::{Digest, Sha256};
 
 use super::disturb::Disturbed;
@@ -122,6 +123,17 @@ impl Recording {
             .filter(|w| w.iter().zip(&wanted).all(|(a, b)| a.text == *b))
             .map(|w| (w[0].start, w[w.len() - 1].end))
             .collect()
+    }
+
+    /// The words of which something lies between two seconds.
+    pub fn around(&self, start: f32, end: f32) -> impl Iterator<Item = &Word> {
+        self.words.iter().filter(move |w| w.end > start && w.start < end)
+    }
+
+    /// Whether the words around a stretch, in seconds, hold these phones in a row.
+    pub fn holds(&self, start: f32, end: f32, phones: &[Phone]) -> bool {
+        let said: Vec<Phone> = self.around(start, end).flat_map(|w| w.phones.iter().copied()).collect();
+        !phones.is_empty() && said.windows(phones.len()).any(|w| w == phones)
     }
 }
 

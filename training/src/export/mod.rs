@@ -185,6 +185,17 @@ pub fn edit_manifest(model: &Path, change: impl FnOnce(&mut Manifest)) -> Result
     fs::write(&path, toml::to_string_pretty(&manifest)?).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Writes a file into the bundle in a folder, and its sum into the manifest.
+///
+/// # Errors
+/// If either cannot be written.
+pub fn add_file(model: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = model.join(name);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let entry = FileEntry { sha256: sha256(bytes) };
+    edit_manifest(model, |manifest| drop(manifest.files.insert(name.into(), entry)))
+}
+
 /// Gives every graph of a bundle eight-bit weights, after proof that each computes the same from them.
 ///
 /// # Errors

@@ -106,8 +106,8 @@ impl Ear<'_> {
         let lengths = &self.scorer.window_frames;
         let (width, dim) = (spec.proj_dim(), self.head.dim());
         let seconds = self.encoder.frame_samples() as f32 / RATE;
-        let [_, f1, f2, _] = self.scorer.fusion;
-        let weigh = |cosine: f32, path: f32| f1 * (self.scorer.cos_scale * cosine + self.scorer.cos_bias) + f2 * path;
+        // The two witnesses alone.
+        let weigh = |cosine, path| self.scorer.fuse(cosine, path, 0.0) - self.scorer.fusion[0];
         let mut ring = PrefixRing::new(spec.parts, spec.part_dim, lengths.last().copied().unwrap_or(1));
         let mut pooled = vec![0.0; lengths.len() * width];
         let mut windows = vec![0.0; lengths.len() * dim];
@@ -188,13 +188,12 @@ impl Ear<'_> {
 /// Whether some of the words around a stretch, one after another, may be said as `phones`: in any way that the lexicon has for
 /// them, or as part of what was said.
 fn says(recording: &Recording, stretch: &Stretch, phones: &[Phone], lexicon: &Lexicon) -> bool {
-    let near: Vec<_> = recording.words.iter().filter(|w| w.end > stretch.start && w.start < stretch.end).collect();
-    let said: Vec<Phone> = near.iter().flat_map(|w| w.phones.iter().copied()).collect();
-    if said.windows(phones.len()).any(|w| w == phones) {
+    if recording.holds(stretch.start, stretch.end, phones) {
         return true;
     }
-    let ways: Vec<Vec<Vec<Phone>>> = near.iter().map(|w| lexicon.get(&w.text)).collect();
-    (0..near.len()).any(|first| {
+    let ways: Vec<Vec<Vec<Phone>>> =
+        recording.around(stretch.start, stretch.end).map(|w| lexicon.get(&w.text)).collect();
+    (0..ways.len()).any(|first| {
         // What is left of the phones after some words, for each way to say these.
         let mut left = vec![phones];
         for ways in &ways[first..] {

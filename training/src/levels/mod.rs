@@ -9,11 +9,10 @@ mod measure;
 mod net;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use kws_live::model::{Bundle, FileEntry, LEVEL_FILE, sha256};
+use anyhow::Result;
+use kws_live::model::{Bundle, LEVEL_FILE};
 use kws_live::text::{Lexicon, Phone};
 use kws_live::words::{RIVALS_FILE, unpack_rivals};
 use sha2::{Digest, Sha256};
@@ -23,7 +22,7 @@ pub use net::{Fit, Net};
 
 use crate::data::prepare::corpus_folders;
 use crate::eval::recordings::{Half, Recording, hours, read};
-use crate::export::edit_manifest;
+use crate::export::add_file;
 
 /// Texts have so many phones.
 const PHONES: std::ops::RangeInclusive<usize> = 2..=30;
@@ -54,10 +53,15 @@ pub struct LevelsArgs {
     pub threads: usize,
 }
 
+/// A draw that never changes.
+fn digest(phones: &[Phone]) -> [u8; 32] {
+    Sha256::digest(phones.iter().map(|p| p.id() as u8).collect::<Vec<u8>>()).into()
+}
+
 /// The first `most` by hash, so that the draw never changes.
 fn drawn(texts: impl IntoIterator<Item = Vec<Phone>>, most: usize) -> Vec<Vec<Phone>> {
     let mut all: Vec<_> = texts.into_iter().collect();
-    all.sort_by_cached_key(|phones| Sha256::digest(phones.iter().map(|p| p.id() as u8).collect::<Vec<u8>>()));
+    all.sort_by_cached_key(|phones| digest(phones));
     all.dedup();
     all.truncate(most);
     all
@@ -99,10 +103,7 @@ pub fn run(args: &LevelsArgs) -> Result<()> {
     for check in checks {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
-    let file = args.model.join(LEVEL_FILE);
-    fs::write(&file, &onnx).with_context(|| format!("cannot write {}", file.display()))?;
-    let entry = FileEntry { sha256: sha256(&onnx) };
-    edit_manifest(&args.model, |manifest| drop(manifest.files.insert(LEVEL_FILE.into(), entry)))?;
-    log::info!("{} kB -> {}; calibrate the bundle anew", onnx.len() / 1000, file.display());
+    add_file(&args.model, LEVEL_FILE, &onnx)?;
+    log::info!("{} kB -> {}; calibrate the bundle anew", onnx.len() / 1000, args.model.display());
     Ok(())
 }
