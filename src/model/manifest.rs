@@ -57,6 +57,10 @@ pub struct EncoderSection {
     pub stride: usize,
     /// Encoder frames by which the output lags.
     pub delay_frames: usize,
+    /// Encoder frames that each block looks ahead, for training to go on with it; where left out, one in as many of the first blocks as
+    /// the output lags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<usize>,
     /// Classes of the phone head.
     pub classes: usize,
     /// Sub-spans of a window.

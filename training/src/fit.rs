@@ -219,6 +219,7 @@ fn fit_stream(
     args: &FitArgs,
     device: Device,
 ) -> Result<()> {
+    config.stream.check()?;
     let model = StreamModel::new(device, &config.stream, &config.text);
     // A teacher may look further ahead.
     let ahead = config.teacher.as_deref().map(init::delay).transpose()?.unwrap_or_default();
@@ -353,8 +354,12 @@ mod tests {
     #[test]
     fn the_configurations_in_the_repository_are_valid() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-        for name in ["stream.toml", "jmcl.toml"] {
-            FitConfig::read(&folder.join(name)).expect(name);
+        for name in ["stream.toml", "small.toml", "search.toml", "jmcl.toml"] {
+            let config = FitConfig::read(&folder.join(name)).expect(name);
+            config.stream.check().expect(name);
         }
+        let far = StreamConfig { dilations: vec![1, 2], ahead: vec![1, 5], ..StreamConfig::default() };
+        let error = far.check().expect_err("further than the block reaches").to_string();
+        assert!(error.contains("ahead[1] is 5"), "{error}");
     }
 }

@@ -267,11 +267,11 @@ mod tests {
 
     #[test]
     fn a_teacher_has_nothing_to_say_to_itself_and_much_to_others() {
-        let stream = |width, lookahead_blocks| StreamConfig {
+        let stream = |width, ahead: i64| StreamConfig {
             width,
             bottleneck: 12,
             dilations: vec![1, 2],
-            lookahead_blocks,
+            ahead: vec![ahead],
             part_dim: 8,
             dim: 16,
             ..StreamConfig::default()

@@ -93,6 +93,7 @@ pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, st
         mels: s.mels as usize,
         stride: StreamConfig::STRIDE as usize,
         delay_frames: s.delay(),
+        ahead: (0..s.dilations.len()).map(|i| s.ahead_of(i) as usize).collect(),
         classes: CLASSES,
         parts,
         part_dim: s.part_dim as usize,
@@ -196,6 +197,16 @@ pub fn add_file(model: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     edit_manifest(model, |manifest| drop(manifest.files.insert(name.into(), entry)))
 }
 
+/// A graph with eight-bit weights, and proof that it computes the same from them.
+///
+/// # Errors
+/// If it cannot be read or computes something else.
+pub fn compact_graph(onnx: &[u8], name: &str, seed: u64) -> Result<(Vec<u8>, Vec<Check>)> {
+    let compacted = compact::compact(onnx, name)?;
+    let proof = if compacted == onnx { Vec::new() } else { compact::prove(onnx, &compacted, name, seed)? };
+    Ok((compacted, proof))
+}
+
 /// Gives every graph of a bundle eight-bit weights, after proof that each computes the same from them.
 ///
 /// # Errors
@@ -210,9 +221,9 @@ pub fn compact_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
         manifest.files.iter_mut().filter(|(n, _)| Path::new(n).extension().is_some_and(|e| e == "onnx"))
     {
         let bytes = fs::read(folder.join(name)).with_context(|| format!("cannot read {name}"))?;
-        let compacted = compact::compact(&bytes, name)?;
+        let (compacted, proof) = compact_graph(&bytes, name, seed)?;
         if compacted != bytes {
-            checks.extend(compact::prove(&bytes, &compacted, name, seed)?);
+            checks.extend(proof);
             entry.sha256 = sha256(&compacted);
             files.insert(name.clone(), compacted);
         }

@@ -40,7 +40,7 @@ pub fn encoder(weights: &Weights, config: &StreamConfig) -> Result<Vec<u8>> {
     let mut x = g.relu(&x);
     for (i, &dilation) in config.dilations.iter().enumerate() {
         let context = 2 * dilation;
-        let ahead = i64::from(i < config.lookahead_blocks);
+        let ahead = config.ahead_of(i);
         let buffer = g.concat(&[&states[i + 1], &x], 2);
         next.push(g.slice(&buffer, 2, -context, i64::MAX));
         let y = conv(&mut g, &buffer, &format!("block{i}.down"), &format!("block{i}.bn1"), 3, 1, dilation)?;

@@ -29,17 +29,21 @@ pub fn from_bundle(
     other: BTreeMap<String, Tensor>,
 ) -> Result<()> {
     let saved = read_bundle(folder, model.vars.device(), batch)?;
-    check_dilations(folder, &stream.dilations, &saved.net.config().dilations)?;
+    check_blocks(folder, stream, saved.net.config())?;
     let mut weights: BTreeMap<String, Tensor> = saved.vars.variables().into_iter().collect();
     weights.extend(other);
     grow(folder, &weights, &model.vars)
 }
 
 /// Whether a run's blocks begin as those of the weights it starts from: their shapes would not tell.
-fn check_dilations(place: &Path, run: &[i64], saved: &[i64]) -> Result<()> {
+fn check_blocks(place: &Path, run: &StreamConfig, saved: &StreamConfig) -> Result<()> {
+    let blocks = |config: &StreamConfig| -> Vec<(i64, i64)> {
+        config.dilations.iter().enumerate().map(|(i, dilation)| (*dilation, config.ahead_of(i))).collect()
+    };
+    let (run, saved) = (blocks(run), blocks(saved));
     ensure!(
-        run.starts_with(saved),
-        "{} has {} encoder blocks of dilations {saved:?}: those of the run must begin so",
+        run.starts_with(&saved),
+        "{} has {} encoder blocks of (dilation, frames ahead) {saved:?}: those of the run must begin so",
         place.display(),
         saved.len()
     );
@@ -53,7 +57,7 @@ fn check_dilations(place: &Path, run: &[i64], saved: &[i64]) -> Result<()> {
 pub fn check_checkpoint(path: &Path, stream: &StreamConfig) -> Result<()> {
     let beside = path.with_file_name("config.toml");
     if beside.exists() {
-        check_dilations(path, &stream.dilations, &FitConfig::read(&beside)?.stream.dilations)?;
+        check_blocks(path, stream, &FitConfig::read(&beside)?.stream)?;
     }
     Ok(())
 }
@@ -133,7 +137,11 @@ fn sizes(manifest: &Manifest, found: &BTreeMap<String, Constant>) -> Result<(Str
         bottleneck: size("block0.down.weight", 0)?,
         // After the stem's, each block keeps the frames that its convolution looks back on: two dilations.
         dilations: encoder.states.iter().skip(1).map(|state| state[1] as i64 / 2).collect(),
-        lookahead_blocks: encoder.delay_frames,
+        ahead: if encoder.ahead.is_empty() {
+            vec![1; encoder.delay_frames]
+        } else {
+            encoder.ahead.iter().map(|a| *a as i64).collect()
+        },
         parts,
         part_dim: encoder.part_dim as i64,
         dim: manifest.embedding.dim as i64,
@@ -240,7 +248,7 @@ mod tests {
             width: 24,
             bottleneck,
             dilations,
-            lookahead_blocks: 1,
+            ahead: vec![1],
             part_dim: 8,
             dim: 16,
             ..StreamConfig::default()
@@ -273,7 +281,7 @@ mod tests {
         check_checkpoint(&path, grown.net.config()).expect("nothing is known of it");
         beside(vec![1, 2]).expect("it begins so");
         let error = beside(vec![2, 1]).expect_err("other dilations").to_string();
-        assert!(error.contains("dilations [2, 1]"), "{error}");
+        assert!(error.contains("[(2, 1), (1, 0)]"), "{error}");
         let wider = StreamConfig { width: 32, ..sized(12, vec![1, 2]) };
         let error = from_checkpoint(&path, &model(&wider).vars).expect_err("another width").to_string();
         assert!(error.contains("in "), "{error}");
@@ -285,7 +293,7 @@ mod tests {
             width: 24,
             bottleneck: 12,
             dilations: vec![1, 2],
-            lookahead_blocks: 1,
+            ahead: vec![1, 3],
             part_dim: 8,
             dim: 16,
             ..StreamConfig::default()
@@ -332,11 +340,13 @@ mod tests {
         assert!(embed(&teacher).equal(&embed(&alone)) && !run(&teacher).equal(&run(&alone)));
         let wide = StreamModel::new(Device::Cpu, &stream, &TextConfig { width: 24, ..text.clone() });
         assert!(text_tower(&teacher, &wide).is_empty());
-        // A larger encoder starts from it as well.
-        let larger = StreamConfig { bottleneck: 16, dilations: vec![1, 2, 1], ..stream };
+        // A larger encoder starts from it as well, also one that hears more before it speaks.
+        let larger = StreamConfig { bottleneck: 16, dilations: vec![1, 2, 1], ahead: vec![1, 3, 2], ..stream };
         let grown = StreamModel::new(Device::Cpu, &larger, &text);
         from_bundle(folder.path(), &grown, &larger, &batch, BTreeMap::new()).expect("a larger encoder");
-        let worst = (run(&trained) - run(&grown)).abs().max().double_value(&[]);
+        let (before, later) = (run(&trained), run(&grown));
+        let frames = before.size()[2] - 2;
+        let worst = (before.narrow(2, 0, frames) - later.narrow(2, 2, frames)).abs().max().double_value(&[]);
         assert!(worst < 1e-3, "the larger one differs by {worst}");
         let shorter = StreamConfig { dilations: vec![1], ..larger };
         let short = StreamModel::new(Device::Cpu, &shorter, &text);

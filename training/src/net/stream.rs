@@ -1,5 +1,6 @@
 //! The `stream` encoder: causal dilated convolutions at 33 Hz with a fixed output delay (design/MODEL.md).
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Kind, Tensor};
@@ -18,8 +19,8 @@ pub struct StreamConfig {
     pub bottleneck: i64,
     /// Dilation of each block, encoder frames.
     pub dilations: Vec<i64>,
-    /// How many blocks, from the first on, look one frame ahead.
-    pub lookahead_blocks: usize,
+    /// Encoder frames that each block looks ahead, at most twice its dilation; blocks beyond the list look none.
+    pub ahead: Vec<i64>,
     /// Sub-spans of a window, K.
     pub parts: i64,
     /// Channels of a sub-span.
@@ -35,7 +36,7 @@ impl Default for StreamConfig {
             width: 256,
             bottleneck: 96,
             dilations: vec![1, 1, 2, 2, 4, 4, 8, 8],
-            lookahead_blocks: 3,
+            ahead: vec![1; 3],
             parts: 4,
             part_dim: 64,
             dim: 128,
@@ -51,7 +52,27 @@ impl StreamConfig {
 
     /// Encoder frames by which the output lags behind the input.
     pub fn delay(&self) -> usize {
-        self.lookahead_blocks
+        (0..self.dilations.len()).map(|index| self.ahead_of(index)).sum::<i64>() as usize
+    }
+
+    /// Encoder frames that a block looks ahead.
+    pub fn ahead_of(&self, index: usize) -> i64 {
+        self.ahead.get(index).copied().unwrap_or(0)
+    }
+
+    /// Whether no block looks further ahead than its convolution reaches.
+    ///
+    /// # Errors
+    /// Names the first that does.
+    pub fn check(&self) -> Result<()> {
+        for (index, dilation) in self.dilations.iter().enumerate() {
+            let (ahead, most) = (self.ahead_of(index), 2 * dilation);
+            ensure!(
+                (0..=most).contains(&ahead),
+                "stream.ahead[{index}] is {ahead}: a block of dilation {dilation} looks 0 to {most} frames ahead"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -75,7 +96,7 @@ impl Block {
             // A small gain lets the residual path dominate at first.
             norm2: BatchNorm::new(&(path / "bn2"), d, 0.3),
             dilation: config.dilations[index],
-            ahead: i64::from(index < config.lookahead_blocks),
+            ahead: config.ahead_of(index),
         }
     }
 

@@ -73,7 +73,7 @@ pub fn config(steps: u64) -> FitConfig {
             width: 48,
             bottleneck: 24,
             dilations: vec![1, 2],
-            lookahead_blocks: 1,
+            ahead: vec![1],
             part_dim: 16,
             dim: 24,
             ..StreamConfig::default()
