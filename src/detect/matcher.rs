@@ -60,7 +60,7 @@ impl FrameScore {
 const PIECE: usize = 100;
 
 /// Frames for which a path score stays valid: the two witnesses rarely peak in the same frame.
-const PATH_MEMORY: usize = 6;
+pub const PATH_MEMORY: usize = 6;
 
 struct Entry {
     /// Which lengths to compare.

@@ -9,7 +9,7 @@ mod scorer;
 mod trigger;
 
 pub use keyword::{Embedding, Keyword, Pronunciation, dot};
-pub use matcher::{FrameScore, Matcher, WindowEmbedder};
+pub use matcher::{FrameScore, Matcher, PATH_MEMORY, WindowEmbedder};
 pub use path::PhonePaths;
 pub(crate) use path::against_best;
 pub use prefix::PrefixRing;

@@ -1,7 +1,6 @@
 //! Real recordings with word times, as the runtime hears them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -154,6 +153,41 @@ pub fn hits(start: f32, end: f32, place: (f32, f32)) -> bool {
     (f32::midpoint(start, end) - f32::midpoint(place.0, place.1)).abs() <= TOLERANCE
 }
 
+/// Hands every recording to one of `threads` workers, each on a thread of its own.
+///
+/// Returns what came of the recordings, in their order, and the workers.
+///
+/// # Errors
+/// The first failure of a worker, with the recording's name.
+pub fn spread<W: Send, T: Send>(
+    recordings: &[Recording],
+    threads: usize,
+    start: impl Fn() -> Result<W> + Sync,
+    work: impl Fn(&mut W, &Recording) -> Result<T> + Sync,
+) -> Result<(Vec<T>, Vec<W>)> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Result<(Vec<(usize, T)>, W)> {
+        let (mut worker, mut done) = (start()?, Vec::new());
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(recording) = recordings.get(i) else { return Ok((done, worker)) };
+            let result = work(&mut worker, recording).with_context(|| recording.path.display().to_string())?;
+            done.push((i, result));
+        }
+    };
+    let finished = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(run)).collect();
+        handles
+            .into_iter()
+            .map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let (done, workers): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
+    let mut results: Vec<(usize, T)> = done.into_iter().flatten().collect();
+    results.sort_by_key(|(i, _)| *i);
+    Ok((results.into_iter().map(|(_, result)| result).collect(), workers))
+}
+
 /// Runs a fresh spotter over every recording on `threads` threads, and hands `work` the spotter and the samples.
 ///
 /// Results come in the recordings' order.
@@ -168,26 +202,16 @@ pub fn each<T: Send>(
     threads: usize,
     work: impl Fn(&mut Spotter, &[f32]) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<T>>> = Mutex::new((0..recordings.len()).map(|_| None).collect());
-    let run = || -> Result<()> {
+    let start = || -> Result<Spotter> {
         let mut spotter = Spotter::new(bundle, config.clone())?;
         spotter.set_keywords(keywords.iter().cloned());
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(recording) = recordings.get(i) else { return Ok(()) };
-            let samples = recording.samples()?;
-            spotter.reset();
-            let result = work(&mut spotter, &samples).with_context(|| recording.path.display().to_string())?;
-            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = Some(result);
-        }
+        Ok(spotter)
     };
-    std::thread::scope(|scope| -> Result<()> {
-        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(run)).collect();
-        handles.into_iter().try_for_each(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+    let (results, _) = spread(recordings, threads, start, |spotter, recording| {
+        spotter.reset();
+        work(spotter, &recording.samples()?)
     })?;
-    let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.into_iter().map(|r| r.context("a recording was not scored")).collect()
+    Ok(results)
 }
 
 #[cfg(test)]
@@ -205,6 +229,34 @@ mod tests {
         assert_eq!(recording.places("mirror"), [(0.5, 0.75), (1.0, 1.25)]);
         assert_eq!(recording.places("smart mirror"), [(0.0, 0.75)]);
         assert!(hits(0.2, 0.6, (0.4, 0.7)) && !hits(1.2, 1.8, (0.4, 0.7)));
+    }
+
+    #[test]
+    fn recordings_are_spread_over_workers_and_come_back_in_their_order() {
+        let recordings: Vec<Recording> =
+            (0..40_u8).map(|i| Recording { seconds: f32::from(i), ..Recording::default() }).collect();
+        let (results, workers) = spread(
+            &recordings,
+            3,
+            || Ok(0),
+            |heard, recording| {
+                *heard += 1;
+                Ok(recording.seconds)
+            },
+        )
+        .expect("no worker fails");
+        assert!(results.iter().zip(&recordings).all(|(a, b)| *a == b.seconds) && results.len() == 40);
+        assert!(workers.len() == 3 && workers.iter().sum::<i32>() == 40);
+        let error = spread(
+            &recordings,
+            2,
+            || Ok(()),
+            |(), recording| {
+                anyhow::ensure!(recording.seconds < 7.0, "too long");
+                Ok(())
+            },
+        );
+        assert!(error.is_err_and(|e| format!("{e:#}").contains("too long")));
     }
 
     #[test]

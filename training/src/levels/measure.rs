@@ -1,12 +1,10 @@
 //! How high the witnesses of thousands of texts rise in speech that does not hold them, in one pass over recordings.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use indicatif::ProgressBar;
-use kws_live::detect::{PrefixRing, ScorerConfig, dot};
+use kws_live::detect::{PATH_MEMORY, PrefixRing, ScorerConfig, dot};
 use kws_live::model::{BackendChoice, Bundle, WindowHead};
 use kws_live::segment::RecordingEncoder;
 use kws_live::text::{Lexicon, Phone};
@@ -14,10 +12,8 @@ use kws_live::words::WordSearch;
 
 use crate::data::RATE;
 use crate::eval::candidates::APART;
-use crate::eval::recordings::{Recording, hours};
+use crate::eval::recordings::{Recording, hours, spread};
 
-/// Frames for which a path stays valid, as in the runtime's matcher.
-const PATH_MEMORY: usize = 6;
 /// Of a text that nothing sounds like.
 const LOWEST: f32 = -12.0;
 
@@ -237,12 +233,10 @@ pub fn measure(
         .collect::<Result<Vec<_>>>()?;
     let most = (rate * hours(recordings)).round().max(1.0) as usize;
     let vocabulary: Vec<(&[Phone], bool)> = pronunciations.iter().map(|p| (&p[..], true)).collect();
-    let (next, bar) = (AtomicUsize::new(0), ProgressBar::new(recordings.len() as u64));
-    let tops: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![Vec::new(); texts.len()]);
-    let run = || -> Result<()> {
+    let start = || -> Result<Ear<'_>> {
         let top = Top { values: Vec::new(), floor: LOWEST };
         let hearing = Hearing { paths: [f32::NEG_INFINITY; PATH_MEMORY], last: 0, open: None, top };
-        let mut ear = Ear {
+        Ok(Ear {
             texts: &texts,
             lexicon: &lexicon,
             scorer,
@@ -252,23 +246,21 @@ pub fn measure(
             hearings: vec![hearing; texts.len()],
             recent: Vec::new(),
             most,
-        };
-        while let Some(recording) = recordings.get(next.fetch_add(1, Ordering::Relaxed)) {
-            ear.hear(recording).with_context(|| recording.path.display().to_string())?;
-            bar.inc(1);
-            if bar.is_hidden() && bar.position().is_multiple_of(500) {
-                log::info!("{} of {} recordings", bar.position(), recordings.len());
-            }
-        }
-        let mut tops = tops.lock().unwrap_or_else(PoisonError::into_inner);
-        tops.iter_mut().zip(ear.hearings).for_each(|(all, hearing)| all.extend(hearing.top.values));
-        Ok(())
+        })
     };
-    std::thread::scope(|scope| -> Result<()> {
-        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(run)).collect();
-        handles.into_iter().try_for_each(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+    let bar = ProgressBar::new(recordings.len() as u64);
+    let (_, ears) = spread(recordings, threads, start, |ear, recording| {
+        ear.hear(recording)?;
+        bar.inc(1);
+        if bar.is_hidden() && bar.position().is_multiple_of(500) {
+            log::info!("{} of {} recordings", bar.position(), recordings.len());
+        }
+        Ok(())
     })?;
-    let tops = tops.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut tops: Vec<Vec<f32>> = vec![Vec::new(); texts.len()];
+    for ear in ears {
+        tops.iter_mut().zip(ear.hearings).for_each(|(all, hearing)| all.extend(hearing.top.values));
+    }
     let leveled = texts.into_iter().zip(tops).map(|((text, _), mut values)| {
         values.sort_unstable_by(|a, b| b.total_cmp(a));
         Measured { level: values.get(most - 1).copied().unwrap_or(LOWEST), ..text }

@@ -22,7 +22,7 @@ pub use net::{Fit, Net};
 
 use crate::data::prepare::corpus_folders;
 use crate::eval::recordings::{Half, Recording, hours, read};
-use crate::export::add_file;
+use crate::export::{add_file, compact_graph};
 
 /// Texts have so many phones.
 const PHONES: std::ops::RangeInclusive<usize> = 2..=30;
@@ -100,7 +100,8 @@ pub fn run(args: &LevelsArgs) -> Result<()> {
     let (net, fit) = Net::learn(&measured)?;
     log::info!("{} texts held out: levels spread by {:.3}, foretold within {:.3}", fit.texts, fit.spread, fit.error);
     let (onnx, checks) = net.export(&measured)?;
-    for check in checks {
+    let (onnx, compacted) = compact_graph(&onnx, LEVEL_FILE, 1)?;
+    for check in checks.into_iter().chain(compacted) {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
     add_file(&args.model, LEVEL_FILE, &onnx)?;
