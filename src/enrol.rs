@@ -308,12 +308,26 @@ mod tests {
             let mut enroller = Enroller::new(bundle, BackendChoice::default()).expect("a whole bundle");
             enroller.text(&KeywordSpec::new(word)).expect("a word").pronunciations[0].level
         };
-        let folder =
-            |name: &str| Bundle::load(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name));
-        let default = folder("default").expect("the shipped model");
-        let (often, seldom) = (level(&default, "women"), level(&default, "voyager"));
-        assert!(often.zip(seldom).is_some_and(|(often, seldom)| often > seldom + 1.0), "{often:?} {seldom:?}");
-        assert_eq!(level(&folder("small").expect("the small model"), "women"), None, "it foretells none");
+        let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        for name in ["default", "small", "search"] {
+            let bundle = Bundle::load(&models.join(name)).expect("a shipped model");
+            let (often, seldom) = (level(&bundle, "women"), level(&bundle, "voyager"));
+            assert!(
+                often.zip(seldom).is_some_and(|(often, seldom)| often > seldom + 0.5),
+                "{name}: {often:?} {seldom:?}"
+            );
+        }
+        // One that has not learned levels has none.
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in std::fs::read_dir(models.join("small")).expect("the small model").flatten() {
+            std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("room on the disk");
+        }
+        let path = folder.path().join("manifest.toml");
+        let text = std::fs::read_to_string(&path).expect("its manifest");
+        let mut manifest: crate::model::Manifest = toml::from_str(&text).expect("its manifest");
+        manifest.files.remove(crate::model::LEVEL_FILE).expect("levels");
+        std::fs::write(&path, toml::to_string(&manifest).expect("a manifest")).expect("room on the disk");
+        assert_eq!(level(&Bundle::load(folder.path()).expect("a bundle"), "women"), None);
     }
 
     #[test]

@@ -245,6 +245,23 @@ fn a_search_decides_over_all_files_and_shows_the_most_relevant_place_first() {
     assert_eq!(out.status.code(), Some(2));
 }
 
+#[cfg(feature = "search")]
+#[test]
+fn a_search_hears_with_a_model_of_its_own() {
+    let by = |model: &str| {
+        let folder = format!("{}/models/{model}", env!("CARGO_MANIFEST_DIR"));
+        let mut args = vec!["scan", "--search", "--json", "--keywords", "station,hello"];
+        args.extend(if model.is_empty() { vec![] } else { vec!["--model", &folder] });
+        let sound = recording().display().to_string();
+        args.push(&sound);
+        records(&run(&args).stdout)
+    };
+    let built_in = by("");
+    assert!(!built_in.is_empty());
+    assert_eq!(built_in, by("search"));
+    assert_ne!(built_in, by("default"));
+}
+
 #[test]
 fn scan_keeps_the_order_and_goes_on_after_a_broken_file() {
     let good = recording();

@@ -60,8 +60,24 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::load`]; a released program holds a whole one.
     pub fn embedded() -> Result<Self, ModelError> {
-        Self::from_parts(Path::new("embedded manifest.toml"), embedded::MANIFEST, |name, _| {
-            let found = embedded::FILES.iter().find(|(n, _)| *n == name);
+        Self::from_program(embedded::own::MANIFEST, &[embedded::own::FILES])
+    }
+
+    /// The model inside the program that searches best: it hears half a second of what follows before it judges. Without the feature
+    /// `search`, that of [`Bundle::embedded`].
+    ///
+    /// # Errors
+    /// As [`Bundle::embedded`].
+    pub fn embedded_search() -> Result<Self, ModelError> {
+        #[cfg(feature = "search")]
+        return Self::from_program(embedded::search::MANIFEST, &[embedded::search::FILES, embedded::own::FILES]);
+        #[cfg(not(feature = "search"))]
+        Self::embedded()
+    }
+
+    fn from_program(manifest: &str, files: &[&[(&str, &'static [u8])]]) -> Result<Self, ModelError> {
+        Self::from_parts(Path::new("embedded manifest.toml"), manifest, |name, _| {
+            let found = files.iter().flat_map(|files| files.iter()).find(|(n, _)| *n == name);
             found
                 .map(|(_, bytes)| Bytes::Static(bytes))
                 .ok_or_else(|| ModelError::Read { path: name.into(), source: std::io::ErrorKind::NotFound.into() })
@@ -199,12 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_model_is_whole() {
-        let bundle = Bundle::embedded().expect("a manifest that fits");
-        for (name, entry) in &bundle.manifest.files {
-            assert_eq!(sha256(bundle.file(name).expect("listed")), entry.sha256, "{name}");
+    fn the_built_in_models_are_whole() {
+        for bundle in [Bundle::embedded(), Bundle::embedded_search()] {
+            let bundle = bundle.expect("a manifest that fits");
+            for (name, entry) in &bundle.manifest.files {
+                assert_eq!(sha256(bundle.file(name).expect("listed")), entry.sha256, "{name}");
+            }
+            assert!(FILES.iter().all(|f| bundle.file(f).is_ok()));
         }
-        assert!(FILES.iter().all(|f| bundle.file(f).is_ok()));
     }
 
     #[test]
@@ -212,15 +230,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let write = |manifest: &str, encoder: &[u8]| {
             fs::write(folder.path().join("manifest.toml"), manifest).expect("room on the disk");
-            for (name, bytes) in embedded::FILES {
+            for (name, bytes) in embedded::own::FILES {
                 fs::write(folder.path().join(name), bytes).expect("room on the disk");
             }
             fs::write(folder.path().join("encoder.onnx"), encoder).expect("room on the disk");
             Bundle::load(folder.path()).err().map(|e| e.to_string())
         };
-        let whole = embedded::FILES[0].1;
-        assert_eq!(write(embedded::MANIFEST, whole), None);
-        let damaged = write(embedded::MANIFEST, &whole[..whole.len() - 1]).expect("cut off");
+        let whole = embedded::own::FILES[0].1;
+        assert_eq!(write(embedded::own::MANIFEST, whole), None);
+        let damaged = write(embedded::own::MANIFEST, &whole[..whole.len() - 1]).expect("cut off");
         assert!(damaged.contains("encoder.onnx is damaged"), "{damaged}");
         for (from, to, field) in [
             ("opset = 17", "opset = 9", "opset"),
@@ -228,7 +246,8 @@ mod tests {
             ("\"AA\"", "\"XX\"", "text.phones"),
             ("format = 1", "format = 7", "format"),
         ] {
-            let error = write(&embedded::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");
+            let error =
+                write(&embedded::own::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");
             assert!(error.contains(field), "{field}: {error}");
         }
         let missing = Bundle::load(&folder.path().join("nowhere")).err().expect("no such folder").to_string();

@@ -182,7 +182,7 @@ pub struct ScanArgs {
     #[arg(long)]
     pub best: bool,
     /// Decide what counts as found for each keyword over all files, and show the most relevant places first; nothing is shown
-    /// before the last file
+    /// before the last file. Without --model it hears with another built-in model, which waits half a second longer
     #[arg(long, conflicts_with_all = ["best", "threshold"])]
     pub search: bool,
     /// Files at a time; without it one a core

@@ -89,7 +89,15 @@ pub struct Listening {
 impl Listening {
     /// Loads the model and embeds the keywords; doubts about recordings go to stderr.
     pub fn load(model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
-        let bundle = bundle(model)?;
+        Self::over(bundle(model)?, model, wanted)
+    }
+
+    /// The same for a search, which nobody waits for.
+    pub fn for_search(model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
+        Self::over(model.model.as_deref().map_or_else(Bundle::embedded_search, Bundle::load)?, model, wanted)
+    }
+
+    fn over(bundle: Bundle, model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
         let mut enroller = Enroller::new(&bundle, model.choice())?;
         let mut keywords = Vec::new();
         for spec in &wanted.specs {

@@ -15,8 +15,5 @@ use kws_live::model::Bundle;
 use crate::args::ModelArgs;
 
 fn bundle(args: &ModelArgs) -> anyhow::Result<Bundle> {
-    Ok(match &args.model {
-        Some(dir) => Bundle::load(dir)?,
-        None => Bundle::embedded()?,
-    })
+    Ok(args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?)
 }

@@ -72,7 +72,8 @@ fn below(folder: &Path, out: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     let wanted = Wanted::read(&args.keywords)?.some()?;
     let files = recordings(&args.files)?;
-    let listening = Listening::load(&args.model, &wanted)?;
+    let load = if args.search { Listening::for_search } else { Listening::load };
+    let listening = load(&args.model, &wanted)?;
     let config = SpotterConfig {
         choice: args.model.choice(),
         // A search decides later, over all that it heard.
