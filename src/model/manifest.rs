@@ -194,6 +194,14 @@ impl Manifest {
         if e.delay_frames > 64 {
             return Err(mismatch("encoder.delay_frames", e.delay_frames.to_string(), "at most 64".into()));
         }
+        let ahead = e.ahead.iter().fold(0_usize, |sum, frames| sum.saturating_add(*frames));
+        if !e.ahead.is_empty() && ahead != e.delay_frames {
+            return Err(mismatch(
+                "encoder.ahead",
+                format!("{ahead} in all"),
+                format!("delay_frames = {}", e.delay_frames),
+            ));
+        }
         Ok(e.mels)
     }
 
