@@ -14,4 +14,5 @@ pub mod model;
 pub mod net;
 pub mod optim;
 pub mod rivals;
+mod spread;
 pub mod synth;

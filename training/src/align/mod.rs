@@ -7,7 +7,6 @@ mod viterbi;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,6 +20,7 @@ pub use report::{Found, Heard, Report};
 pub use viterbi::{Alignment, Place, align};
 
 use crate::data::{Corpus, Entry, RATE, Word};
+use crate::spread;
 
 /// Aligns a corpus: writes its manifest with word times.
 #[derive(Debug, clap::Args)]
@@ -191,33 +191,20 @@ fn listen(
 ) -> Result<Vec<(usize, Option<Heard>)>> {
     let bar = ProgressBar::new(chosen.len() as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}")?);
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<_>> {
-        let mut aligner = aligner()?;
-        let mut out = Vec::new();
-        while let Some(&index) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let entry = &entries[index];
-            let heard = match decode_16k(&args.corpus.join(&entry.file)) {
-                Ok(audio) => {
-                    Some(Heard { seconds: audio.len() as f32 / RATE, found: aligner.align(&audio, &entry.text)? })
-                }
-                Err(error) => {
-                    bar.suspend(|| log::warn!("left out: {error}"));
-                    None
-                }
-            };
-            out.push((index, heard));
-            bar.inc(1);
-        }
-        Ok(out)
-    };
-    let heard = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        let join = |t: std::thread::ScopedJoinHandle<'_, _>| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
-        threads.into_iter().map(join).collect::<Result<Vec<_>>>()
+    let (heard, _) = spread::over(chosen.len(), args.jobs, aligner, |aligner, i| {
+        let entry = &entries[chosen[i]];
+        let heard = match decode_16k(&args.corpus.join(&entry.file)) {
+            Ok(audio) => Some(Heard { seconds: audio.len() as f32 / RATE, found: aligner.align(&audio, &entry.text)? }),
+            Err(error) => {
+                bar.suspend(|| log::warn!("left out: {error}"));
+                None
+            }
+        };
+        bar.inc(1);
+        Ok((chosen[i], heard))
     })?;
     bar.finish_and_clear();
-    Ok(heard.into_iter().flatten().collect())
+    Ok(heard)
 }
 
 /// Runs the command.

@@ -1,7 +1,6 @@
 //! Real recordings with word times, as the runtime hears them.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use kws_live::audio::decode_16k;
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::disturb::Disturbed;
 use crate::data::{Corpus, Word};
+use crate::spread;
 
 /// Seconds between the middle of a detection and that of the word at which it still counts as found (NIST STD 2006).
 pub const TOLERANCE: f32 = 0.5;
@@ -153,9 +153,7 @@ pub fn hits(start: f32, end: f32, place: (f32, f32)) -> bool {
     (f32::midpoint(start, end) - f32::midpoint(place.0, place.1)).abs() <= TOLERANCE
 }
 
-/// Hands every recording to one of `threads` workers, each on a thread of its own.
-///
-/// Returns what came of the recordings, in their order, and the workers.
+/// [`spread::over`] recordings.
 ///
 /// # Errors
 /// The first failure of a worker, with the recording's name.
@@ -165,27 +163,10 @@ pub fn spread<W: Send, T: Send>(
     start: impl Fn() -> Result<W> + Sync,
     work: impl Fn(&mut W, &Recording) -> Result<T> + Sync,
 ) -> Result<(Vec<T>, Vec<W>)> {
-    let next = AtomicUsize::new(0);
-    let run = || -> Result<(Vec<(usize, T)>, W)> {
-        let (mut worker, mut done) = (start()?, Vec::new());
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(recording) = recordings.get(i) else { return Ok((done, worker)) };
-            let result = work(&mut worker, recording).with_context(|| recording.path.display().to_string())?;
-            done.push((i, result));
-        }
-    };
-    let finished = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(run)).collect();
-        handles
-            .into_iter()
-            .map(|h| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-            .collect::<Result<Vec<_>>>()
-    })?;
-    let (done, workers): (Vec<_>, Vec<_>) = finished.into_iter().unzip();
-    let mut results: Vec<(usize, T)> = done.into_iter().flatten().collect();
-    results.sort_by_key(|(i, _)| *i);
-    Ok((results.into_iter().map(|(_, result)| result).collect(), workers))
+    spread::over(recordings.len(), threads, start, |worker, i| {
+        let recording = &recordings[i];
+        work(worker, recording).with_context(|| recording.path.display().to_string())
+    })
 }
 
 /// Runs a fresh spotter over every recording on `threads` threads, and hands `work` the spotter and the samples.

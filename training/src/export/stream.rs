@@ -38,9 +38,8 @@ pub fn encoder(weights: &Weights, config: &StreamConfig) -> Result<Vec<u8>> {
     next.push(g.slice(&buffer, 2, -(shapes[0][1] as i64), i64::MAX));
     let x = conv(&mut g, &buffer, "stem.conv", "stem.bn", StreamConfig::STEM, StreamConfig::STRIDE, 1)?;
     let mut x = g.relu(&x);
-    for (i, &dilation) in config.dilations.iter().enumerate() {
+    for (i, (dilation, ahead)) in config.blocks().enumerate() {
         let context = 2 * dilation;
-        let ahead = config.ahead_of(i);
         let buffer = g.concat(&[&states[i + 1], &x], 2);
         next.push(g.slice(&buffer, 2, -context, i64::MAX));
         let y = conv(&mut g, &buffer, &format!("block{i}.down"), &format!("block{i}.bn1"), 3, 1, dilation)?;

@@ -37,10 +37,7 @@ pub fn from_bundle(
 
 /// Whether a run's blocks begin as those of the weights it starts from: their shapes would not tell.
 fn check_blocks(place: &Path, run: &StreamConfig, saved: &StreamConfig) -> Result<()> {
-    let blocks = |config: &StreamConfig| -> Vec<(i64, i64)> {
-        config.dilations.iter().enumerate().map(|(i, dilation)| (*dilation, config.ahead_of(i))).collect()
-    };
-    let (run, saved) = (blocks(run), blocks(saved));
+    let [run, saved] = [run, saved].map(|config| config.blocks().collect::<Vec<_>>());
     ensure!(
         run.starts_with(&saved),
         "{} has {} encoder blocks of (dilation, frames ahead) {saved:?}: those of the run must begin so",

@@ -52,12 +52,12 @@ impl StreamConfig {
 
     /// Encoder frames by which the output lags behind the input.
     pub fn delay(&self) -> usize {
-        (0..self.dilations.len()).map(|index| self.ahead_of(index)).sum::<i64>() as usize
+        self.blocks().map(|(_, ahead)| ahead).sum::<i64>() as usize
     }
 
-    /// Encoder frames that a block looks ahead.
-    pub fn ahead_of(&self, index: usize) -> i64 {
-        self.ahead.get(index).copied().unwrap_or(0)
+    /// Dilation of each block, and the encoder frames that it looks ahead.
+    pub fn blocks(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.dilations.iter().copied().zip(self.ahead.iter().copied().chain(std::iter::repeat(0)))
     }
 
     /// Whether no block looks further ahead than its convolution reaches.
@@ -65,8 +65,8 @@ impl StreamConfig {
     /// # Errors
     /// Names the first that does.
     pub fn check(&self) -> Result<()> {
-        for (index, dilation) in self.dilations.iter().enumerate() {
-            let (ahead, most) = (self.ahead_of(index), 2 * dilation);
+        for (index, (dilation, ahead)) in self.blocks().enumerate() {
+            let most = 2 * dilation;
             ensure!(
                 (0..=most).contains(&ahead),
                 "stream.ahead[{index}] is {ahead}: a block of dilation {dilation} looks 0 to {most} frames ahead"
@@ -87,7 +87,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(path: &Path<'_>, config: &StreamConfig, index: usize) -> Self {
+    fn new(path: &Path<'_>, config: &StreamConfig, (dilation, ahead): (i64, i64)) -> Self {
         let (d, b) = (config.width, config.bottleneck);
         Self {
             down: he(&(path / "down"), "weight", &[b, d, 3]),
@@ -95,8 +95,8 @@ impl Block {
             up: he(&(path / "up"), "weight", &[d, b, 1]),
             // A small gain lets the residual path dominate at first.
             norm2: BatchNorm::new(&(path / "bn2"), d, 0.3),
-            dilation: config.dilations[index],
-            ahead: config.ahead_of(index),
+            dilation,
+            ahead,
         }
     }
 
@@ -137,7 +137,11 @@ impl StreamNet {
         Self {
             stem: he(&(path / "stem" / "conv"), "weight", &[config.width, config.mels, StreamConfig::STEM]),
             stem_norm: BatchNorm::new(&(path / "stem" / "bn"), config.width, 1.0),
-            blocks: (0..config.dilations.len()).map(|i| Block::new(&(path / format!("block{i}")), config, i)).collect(),
+            blocks: config
+                .blocks()
+                .enumerate()
+                .map(|(i, block)| Block::new(&(path / format!("block{i}")), config, block))
+                .collect(),
             phone: head("phone", kws_live::text::CLASSES as i64),
             proj: head("proj", pooled),
             window: (out(&window, "weight", &[config.dim, pooled]), window.zeros("bias", &[config.dim])),

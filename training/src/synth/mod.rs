@@ -6,7 +6,6 @@ mod voice;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,6 +19,7 @@ pub use voice::{Engine, Voice};
 use crate::data::prepare::corpus_folders;
 use crate::data::{Corpus, Entry};
 use crate::g2p;
+use crate::spread;
 
 /// Makes a corpus of synthetic speech; `kws-train align` then gives it word times.
 #[derive(Debug, clap::Args)]
@@ -126,24 +126,12 @@ pub fn run(args: &SynthArgs) -> Result<()> {
     let mut first = 0;
     // Rounds of a fixed size, so that the corpus does not depend on the number of jobs.
     while seconds < wanted {
-        let next = AtomicUsize::new(first);
-        let work = || -> Result<Vec<Entry>> {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= first + ROUND {
-                    return Ok(done);
-                }
-                done.extend(utter(index, args.seed, &script, &engines, &args.out)?);
-            }
-        };
-        let round = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-            threads
-                .into_iter()
-                .map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
-                .collect::<Result<Vec<_>>>()
-        })?;
+        let (round, _) = spread::over(
+            ROUND,
+            args.jobs,
+            || Ok(()),
+            |(), i| utter(first + i, args.seed, &script, &engines, &args.out),
+        )?;
         let before = entries.len();
         entries.extend(round.into_iter().flatten());
         ensure!(entries.len() > before, "none of {ROUND} sentences in a row could be spoken");
