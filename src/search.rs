@@ -10,20 +10,20 @@ use crate::detect::{ScorerConfig, logit, sigmoid};
 /// Price of a false alarm against a miss (NIST STD 2006).
 pub const BETA: f64 = 999.9;
 
-/// Sensitivity at which a search listens: places under ten false alarms an hour are not worth a look.
-pub const SENSITIVITY: f32 = 0.75;
+/// What is less likely to be the keyword is not worth a look. A word that is said once in ten hours is worth its risk from three
+/// hundredths on.
+pub const LEAST: f32 = 0.01;
 
 /// The least that a search counts as searched, seconds. In less audio, what a false alarm costs would let nothing through.
 pub const LEAST_SECONDS: f64 = 3_600.0;
 
 /// How relevant the places of one keyword are, 0 to 1, in the order of their `scores`: 0.5 and above counts as found.
 ///
-/// `scores` are the calibrated ones of all places at [`SENSITIVITY`] in `seconds` of audio. The order of the places does not
+/// `scores` are those of all places that may be it ([`LEAST`]) in `seconds` of audio. The order of the places does not
 /// change, only where the border lies.
 pub fn relevance(scores: &[f32], scorer: &ScorerConfig, seconds: f64) -> Vec<f32> {
     let seconds = seconds.max(LEAST_SECONDS);
-    let least = scorer.threshold_at(SENSITIVITY);
-    let said: f64 = scores.iter().filter(|s| **s >= least).map(|&s| f64::from(scorer.posterior(s))).sum();
+    let said: f64 = scores.iter().map(|&s| f64::from(scorer.posterior(s))).filter(|p| *p >= f64::from(LEAST)).sum();
     let threshold = BETA * said / (seconds + (BETA - 1.0) * said);
     scores.iter().map(|&s| sigmoid(logit(scorer.posterior(s)) - logit(threshold as f32))).collect()
 }

@@ -120,7 +120,8 @@ impl Matcher {
         }
     }
 
-    /// Lets words compete with the keywords that are set from now on.
+    /// Lets words compete with the keywords that are set from now on. Scores are then probabilities, also of the keywords that have
+    /// no rivals.
     #[must_use]
     pub fn with_rivals(mut self, rivals: Option<Rivals>) -> Self {
         if rivals.is_some() {
@@ -259,14 +260,14 @@ impl Matcher {
             // The frame that has waited long enough.
             if let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * self.ends.len()) {
                 for (keyword, (mut score, expected)) in self.held.drain(..self.ends.len()).enumerate() {
-                    if rivals.contest(keyword) {
-                        score.peak.score = if score.fit >= words::LEAST_LOGIT {
-                            score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
-                            sigmoid(self.config.contest(score.fit, score.share, expected))
-                        } else {
-                            0.0
-                        };
-                    }
+                    score.peak.score = if !rivals.contest(keyword) {
+                        self.config.posterior(score.peak.score)
+                    } else if score.fit >= words::LEAST_LOGIT {
+                        score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
+                        sigmoid(self.config.contest(score.fit, score.share, expected))
+                    } else {
+                        0.0
+                    };
                     on_score(self.frame - words::AHEAD as u64, keyword, score);
                 }
             }

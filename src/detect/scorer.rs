@@ -123,16 +123,16 @@ impl ScorerConfig {
         f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * expected
     }
 
-    /// [`Self::fuse`]'s logit with a third witness: the logit of the share among rivals.
+    /// Logit of the probability that a keyword is said, by [`Self::fuse`]'s logit and that of the share among rivals.
     pub fn contest(&self, fit: f32, share: f32, expected: f32) -> f32 {
         let [f0, f1, f2, f3] = self.rivals.map_or([0.0, 1.0, 0.0, 0.0], |r| r.fusion);
         f0 + f1 * fit + f2 * share + f3 * expected
     }
 
-    /// The parameters of scores that rivals had a part in, where there are any.
+    /// The parameters of what a search hears: where words compete, its scores are probabilities already.
     #[must_use]
     pub fn contested(&self) -> Self {
-        Self { prior: self.rivals.map_or(self.prior, |r| r.prior), ..self.clone() }
+        Self { prior: if self.rivals.is_some() { 0.0 } else { self.prior }, ..self.clone() }
     }
 
     /// Probability that what scores `score` is the word. The logit of a calibrated score counts false alarms; how often words

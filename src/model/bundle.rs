@@ -14,7 +14,7 @@ use super::{
     AudioTower, BackendChoice, Bytes, Encoder, Graph, LevelNet, Manifest, ModelError, StreamEncoder, TextEncoder,
     WindowHead, load_graph,
 };
-use crate::words::{RIVALS_FILE, Rivals, unpack_rivals};
+use crate::words::{BIGRAMS_FILE, Bigrams, RIVALS_FILE, Rivals, unpack_rivals};
 
 /// Files of a `stream` bundle, beside [`LEVEL_FILE`] and [`RIVALS_FILE`] where it has learned them. A `jmcl` bundle has `audio.onnx` in
 /// place of the first two.
@@ -188,7 +188,21 @@ impl Bundle {
     pub fn rivals(&self, choice: BackendChoice) -> Result<Option<Rivals>, ModelError> {
         let Some(weights) = self.manifest.scorer.rivals else { return Ok(None) };
         let rivals = unpack_rivals(self.file(RIVALS_FILE)?)?;
-        Ok(Some(Rivals::new(rivals, self.text_encoder(choice)?, weights)))
+        let bigrams = self.bigrams()?;
+        let spelt = bigrams.rivals().len();
+        if !(spelt == 0 || spelt == rivals.len()) {
+            let (got, expected) = (format!("{spelt} spellings"), format!("{} as in {RIVALS_FILE}", rivals.len()));
+            return Err(ModelError::Mismatch { field: BIGRAMS_FILE.into(), got, expected });
+        }
+        Ok(Some(Rivals::new(rivals, bigrams, self.text_encoder(choice)?, weights)))
+    }
+
+    /// Which words follow which; nothing, if the model has not learned that.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn bigrams(&self) -> Result<Bigrams, ModelError> {
+        self.files.get(BIGRAMS_FILE).map_or_else(|| Ok(Bigrams::default()), |packed| Bigrams::unpack(packed))
     }
 
     /// The audio tower of a `jmcl` model.

@@ -33,4 +33,4 @@ embed!(own, "default", "g2p.onnx", "lexicon.bin");
 embed!(own, "small", "g2p.onnx", "lexicon.bin");
 // Spelling and lexicon are those of the program's own.
 #[cfg(feature = "search")]
-embed!(search, "search");
+embed!(search, "search", "bigrams.bin");

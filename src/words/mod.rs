@@ -5,6 +5,8 @@
 //! the one voice that was heard. In running speech nobody knows where words begin and end: there all ways to cut it into words
 //! compete ([`Rivals`]).
 
+mod bigrams;
+mod lattice;
 mod pack;
 mod rivals;
 mod search;
@@ -12,9 +14,11 @@ mod tree;
 
 use std::collections::HashMap;
 
+pub use bigrams::{BIGRAMS_FILE, Bigrams, Factors, Row, WordId};
+pub use lattice::Lattice;
 pub use pack::{RIVALS_FILE, pack_rivals, unpack_rivals};
 pub use rivals::{AHEAD, FEATURES, LEAST_LOGIT, Link, MEMORY, RivalWeights, Rivals, no_share};
-pub use search::{Ending, WordSearch};
+pub use search::{Ending, LONGEST, WordSearch};
 pub use tree::PhoneTree;
 
 use crate::detect::Embedding;

@@ -4,14 +4,15 @@
 //! better. Here common words compete with the keywords for every stretch of the last seconds: a lattice of the words that the
 //! phones allow, each weighed by both witnesses, all ways through it summed (a semi-Markov conditional random field: Sarawagi
 //! and Cohen, NIPS 2004; Zweig and Nguyen, ASRU 2009). A keyword's share of the sum is the third witness. How often words are
-//! said is left out on purpose: keywords are rarely said, and are what somebody waits for.
-
-use std::collections::VecDeque;
+//! said is left out on purpose: keywords are rarely said, and are what somebody waits for. What words make of one another is not,
+//! where the bundle knows ([`Bigrams`]).
 
 use serde::{Deserialize, Serialize};
 
+use super::bigrams::{Bigrams, Factors, WordId};
+use super::lattice::Lattice;
 use super::search::{LONGEST, WordSearch};
-use crate::detect::{Keyword, PrefixRing, WindowEmbedder, log_add, logit};
+use crate::detect::{Keyword, PrefixRing, WindowEmbedder, logit};
 use crate::model::{ModelError, TextEncoder};
 use crate::text::{CLASSES, Phone};
 
@@ -41,10 +42,12 @@ pub struct RivalWeights {
     pub word: [f32; FEATURES],
     /// Of a frame in no word: the blank's log-likelihood ratio, one.
     pub gap: [f32; 2],
-    /// `logit = f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 * expected`.
+    /// Of what a word makes of the one after it ([`Bigrams::lift`]).
+    #[serde(default)]
+    pub bigram: f32,
+    /// Logit of the probability that a keyword is said: `f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 *
+    /// expected`.
     pub fusion: [f32; 4],
-    /// [`crate::detect::ScorerConfig::prior`] of such scores.
-    pub prior: f32,
 }
 
 /// Number of values that tell how well a word fits.
@@ -61,7 +64,7 @@ pub fn no_share() -> f32 {
 impl RivalWeights {
     /// Before they are learned.
     pub const UNLEARNED: Self =
-        Self { word: [25.0, 0.6, 0.4, -0.1, -15.4], gap: [0.2, 0.05], fusion: [0.0, 0.6, 0.5, 0.0], prior: -2.5 };
+        Self { word: [25.0, 0.6, 0.4, -0.1, -15.4], gap: [0.2, 0.05], bigram: 0.0, fusion: [-2.5, 0.6, 0.5, 0.0] };
 
     /// Weight of a word with these witnesses.
     pub fn word(&self, features: &[f32; FEATURES]) -> f32 {
@@ -75,7 +78,7 @@ impl RivalWeights {
 
     /// All of them.
     pub fn values(&self) -> impl Iterator<Item = f32> {
-        self.word.into_iter().chain(self.gap).chain(self.fusion).chain([self.prior])
+        self.word.into_iter().chain(self.gap).chain(self.fusion).chain([self.bigram])
     }
 }
 
@@ -121,14 +124,16 @@ enum Text {
 /// Common words that compete with the keywords.
 pub struct Rivals {
     weights: RivalWeights,
+    bigrams: Bigrams,
+    factors: Factors,
     tower: TextEncoder,
     common: Vec<Vec<Phone>>,
     /// Of these, once they were needed.
     directions: Vec<Option<Direction>>,
     /// Of the keywords' pronunciations.
     anchors: Vec<Direction>,
-    /// Of each word of the search.
-    texts: Vec<Text>,
+    /// Of each word of the search, and how it is spelt.
+    texts: Vec<(Text, Option<WordId>)>,
     /// The words of each keyword; none for one that has no rivals.
     keywords: Vec<Vec<usize>>,
     /// Of each keyword the pairs of words that sound the same: `on word` is no rival of `onword`.
@@ -140,13 +145,7 @@ pub struct Rivals {
     heard: u64,
     /// The frame that the search takes next.
     next: u64,
-    /// Sums over all ways up to the last frames, the newest one last: logarithms, that of the newest one 0.
-    ways: VecDeque<f32>,
-    /// What may have ended in each of the last frames, with weights, and the weight of their gaps.
-    recent: VecDeque<(Vec<(Link, f32)>, f32)>,
-    /// Sums over all ways from the last frames on, and the frame up to which they lead.
-    onward: Vec<f32>,
-    looked: u64,
+    lattice: Lattice,
     links: Vec<Link>,
     starts: Vec<u64>,
     pooled: Vec<f32>,
@@ -154,10 +153,12 @@ pub struct Rivals {
 }
 
 impl Rivals {
-    /// `rivals`: pronunciations, sorted and all different, as [`super::unpack_rivals`] has them.
-    pub fn new(rivals: Vec<Vec<Phone>>, tower: TextEncoder, weights: RivalWeights) -> Self {
+    /// `rivals`: pronunciations, sorted and all different, as [`super::unpack_rivals`] has them; `bigrams` of their words.
+    pub fn new(rivals: Vec<Vec<Phone>>, bigrams: Bigrams, tower: TextEncoder, weights: RivalWeights) -> Self {
         Self {
             weights,
+            bigrams,
+            factors: Factors::new(weights.bigram),
             tower,
             directions: vec![None; rivals.len()],
             common: rivals,
@@ -169,10 +170,7 @@ impl Rivals {
             posteriors: vec![0.0; MEMORY * CLASSES],
             heard: 0,
             next: 0,
-            ways: VecDeque::new(),
-            recent: VecDeque::new(),
-            onward: Vec::new(),
-            looked: 0,
+            lattice: Lattice::new(KEPT),
             links: Vec::new(),
             starts: Vec::new(),
             pooled: Vec::new(),
@@ -184,12 +182,13 @@ impl Rivals {
     pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
         self.anchors.clear();
         self.keywords.clear();
-        let mut wanted: Vec<(&[Phone], usize, usize)> = Vec::new();
+        let mut wanted: Vec<(&[Phone], usize, usize, Option<WordId>)> = Vec::new();
         for (index, keyword) in keywords.into_iter().enumerate() {
             self.keywords.push(Vec::new());
             let word = keyword.name.split_whitespace().nth(1).is_none();
+            let spelling = self.bigrams.id(&keyword.name.to_lowercase());
             for p in keyword.pronunciations.iter().filter(|p| word && (1..=255).contains(&p.phones.len())) {
-                wanted.push((&p.phones, index, self.anchors.len()));
+                wanted.push((&p.phones, index, self.anchors.len(), spelling));
                 self.anchors.push(Direction::new(p.embedding.values()));
             }
         }
@@ -203,13 +202,14 @@ impl Rivals {
             match (theirs, rest.first()) {
                 (None, None) => break,
                 (Some(phones), first) if first.is_none_or(|w| phones < w.0) => {
-                    self.texts.push(Text::Rival(rival));
+                    let spelling = self.bigrams.rivals().get(rival).copied().flatten();
+                    self.texts.push((Text::Rival(rival), spelling));
                     vocabulary.push((phones, false));
                     rival += 1;
                 }
-                (_, Some(&(phones, index, anchor))) => {
+                (_, Some(&(phones, index, anchor, spelling))) => {
                     if vocabulary.last().is_none_or(|last| last.0 != phones) {
-                        self.texts.push(Text::Keyword(anchor));
+                        self.texts.push((Text::Keyword(anchor), spelling));
                         vocabulary.push((phones, true));
                     }
                     self.keywords[index].push(vocabulary.len() - 1);
@@ -264,70 +264,16 @@ impl Rivals {
         while self.next < until {
             self.advance(ring, head)?;
         }
-        self.look_back(until);
-        let first = self.recent.len().saturating_sub(AHEAD + RECENT);
-        let last = self.recent.len().saturating_sub(AHEAD);
-        let mut share = 0.0;
-        for (i, (links, _)) in self.recent.iter().enumerate().take(last).skip(first) {
-            for (link, weight) in links {
-                let onward = weight + self.onward[i - first + 1];
-                if self.keywords[keyword].contains(&link.word) {
-                    share += (self.way(link.start, until) + onward).exp();
-                }
-                for half in self.halves[keyword].iter().filter(|halves| halves[1] == link.word) {
-                    share += self.before(half[0], link.start, until).map(|way| (way + onward).exp()).sum::<f32>();
-                }
-            }
-        }
+        let (words, halves) = (&self.keywords[keyword], &self.halves[keyword]);
+        let share = self.lattice.share(words, halves, PAUSE, RECENT, AHEAD) as f32;
         Ok(logit(share.clamp(LEAST_SHARE, GREATEST_SHARE)))
-    }
-
-    /// Sums over all ways from the last frames up to `until`, where the newest one ends.
-    fn look_back(&mut self, until: u64) {
-        if !self.onward.is_empty() && self.looked == until {
-            return;
-        }
-        self.looked = until;
-        let depth = self.recent.len().min(AHEAD + RECENT);
-        self.onward.clear();
-        self.onward.resize(depth + 1, f32::NEG_INFINITY);
-        self.onward[depth] = 0.0;
-        let oldest = until - depth as u64;
-        for (i, (links, gap)) in self.recent.iter().skip(self.recent.len() - depth).enumerate().rev() {
-            self.onward[i] = log_add(self.onward[i], self.onward[i + 1] + gap);
-            for (link, weight) in links.iter().filter(|(link, _)| link.start >= oldest) {
-                let from = (link.start - oldest) as usize;
-                self.onward[from] = log_add(self.onward[from], self.onward[i + 1] + weight);
-            }
-        }
-    }
-
-    /// Sums over all ways up to the beginning of `frame` that end with a word, and a pause at most.
-    fn before(&self, word: usize, frame: u64, until: u64) -> impl Iterator<Item = f32> {
-        let oldest = until - self.recent.len() as u64;
-        let ends = (frame.saturating_sub(PAUSE)..=frame).filter(move |end| *end > oldest);
-        ends.flat_map(move |end| {
-            let at = (end - oldest) as usize;
-            let pause: f32 = self.recent.range(at..(frame - oldest) as usize).map(|r| r.1).sum();
-            let links = self.recent[at - 1].0.iter().filter(move |(link, _)| link.word == word);
-            links.map(move |(link, weight)| self.way(link.start, until) + weight + pause)
-        })
-    }
-
-    /// Sum over all ways up to the beginning of `frame`; `until` is where the newest one leads.
-    fn way(&self, frame: u64, until: u64) -> f32 {
-        let back = (until - frame) as usize;
-        self.ways.len().checked_sub(back + 1).map_or(f32::NEG_INFINITY, |i| self.ways[i])
     }
 
     /// Starts the search anew at a frame.
     fn restart(&mut self, frame: u64) {
         self.search.reset();
         self.next = frame;
-        self.ways.clear();
-        self.ways.push_back(0.0);
-        self.recent.clear();
-        self.onward.clear();
+        self.lattice.restart(frame);
     }
 
     /// The words that may end in the next frame, and the log-likelihood ratio of its blank. The frame after it must have been
@@ -370,7 +316,7 @@ impl Rivals {
     /// Cosine of a word's text and a window, whose direction lies in `at`.
     fn cosine(&mut self, word: usize, at: std::ops::Range<usize>) -> Result<f32, ModelError> {
         let unit = &self.embedded[at];
-        let rival = match self.texts[word] {
+        let rival = match self.texts[word].0 {
             Text::Keyword(anchor) => return Ok(self.anchors[anchor].cosine(unit)),
             Text::Rival(rival) => rival,
         };
@@ -385,24 +331,16 @@ impl Rivals {
 
     /// One frame further.
     fn advance(&mut self, ring: &PrefixRing, head: &mut dyn WindowEmbedder) -> Result<(), ModelError> {
-        let (weights, now) = (self.weights, self.next);
-        // The oldest place is used again.
-        let full = self.recent.len() == KEPT;
-        let mut place = if full { self.recent.pop_front().unwrap_or_default() } else { Default::default() };
-        let (links, blank) = self.step(ring, head)?;
-        place.0.clear();
-        place.0.extend(links.iter().map(|&link| (link, weights.word(&link.features))));
-        place.1 = weights.gap(blank);
-        let ways = place.0.iter().map(|(link, weight)| self.way(link.start, now) + weight);
-        let sum = ways.fold(place.1, log_add);
-        // The newest one becomes 0, so that the numbers stay small for years.
-        self.ways.push_back(sum);
-        self.ways.iter_mut().for_each(|w| *w -= sum);
-        if self.ways.len() > KEPT + 1 {
-            self.ways.pop_front();
-        }
-        self.recent.push_back(place);
+        let blank = self.step(ring, head)?.1;
+        self.extend(blank);
         Ok(())
+    }
+
+    /// Takes what [`Self::step`] found into the lattice.
+    fn extend(&mut self, blank: f32) {
+        let Self { weights, bigrams, factors, texts, links, lattice, .. } = self;
+        let weighed = links.iter().map(|link| (*link, texts[link.word].1, weights.word(&link.features)));
+        lattice.push(weighed, weights.gap(blank), |before, word| factors.of(bigrams, before, word));
     }
 
     /// Starts anew at frame 0, keywords kept.
@@ -468,7 +406,7 @@ mod tests {
         let mut words: Vec<Vec<Phone>> = words.iter().map(|w| phones(w)).collect();
         words.sort();
         let tower = TextEncoder::new(Box::new(Same(vec!["embedding".into()])), None, 2);
-        Rivals::new(words, tower, WEIGHTS)
+        Rivals::new(words, Bigrams::default(), tower, WEIGHTS)
     }
 
     /// Log-posteriors in which the phones that are said are the likeliest, one a frame, and all others cost 8.

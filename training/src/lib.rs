@@ -1,6 +1,7 @@
 //! Trains both towers of kws-live (arXiv 2512.14115) and exports them to ONNX.
 
 pub mod align;
+pub mod bigrams;
 pub mod checkpoint;
 pub mod data;
 pub mod eval;

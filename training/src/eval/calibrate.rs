@@ -5,8 +5,8 @@
 //! `z` that let through one and ten false alarms an hour are read off; a line through the former over what is expected of a word
 //! (`Pronunciation::expected`) and the
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
-//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the same with what both say
-//! as the first witness and the share among rivals, whose weights are learned before (`lattice`), as the second. Last, the
+//! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the probability that a search
+//! goes by: a regression over what both say and the share among rivals, whose weights are learned before (`lattice`). Last, the
 //! weights of the witnesses where whole words compete.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,6 @@ use anyhow::{Result, ensure};
 use kws_live::detect::{Keyword, ScorerConfig, logit, sigmoid};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
-use kws_live::search::SENSITIVITY;
 use kws_live::spotter::SpotterConfig;
 use kws_live::text::KeywordSpec;
 use kws_live::words::{LEAST_LOGIT, RivalWeights};
@@ -65,6 +64,9 @@ pub enum Witness {
     Path,
 }
 
+/// Sensitivity at which places count that may be a word: under ten false alarms an hour they are not worth a look.
+const JUMPY: f32 = 0.75;
+
 /// Cosine logit and path, or the logit of both and that of the share among rivals, and a constant.
 type Features = [f64; 3];
 
@@ -91,21 +93,22 @@ pub(super) fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
 pub fn run(args: &CalibrateArgs) -> Result<()> {
     let recordings = read(&args.manifests, &args.split, args.half)?;
     let words = draw_words(&recordings, args.words);
-    let learn = |witness| -> Result<([f32; 4], f32)> {
-        let bundle = Bundle::load(&args.model)?;
-        let (samples, expected) = collect(&bundle, &words, &recordings, args.threads)?;
+    let hours = hours(&recordings);
+    let listen = || -> Result<(Vec<Sample>, Vec<f64>)> {
+        let (samples, expected) = collect(&Bundle::load(&args.model)?, &words, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
-        let hours = hours(&recordings);
-        let fusion = fit(&samples, &expected, hours, witness)?;
-        let prior = prior(&samples, &expected, fusion);
-        log::info!("{} samples in {hours:.2} h, {said} said; fusion {fusion:?}, prior {prior:.3}", samples.len());
-        Ok((fusion, prior))
+        log::info!("{} samples in {hours:.2} h, {said} said", samples.len());
+        Ok((samples, expected))
     };
     store(&args.model, |scorer| scorer.rivals = None)?;
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
     for _ in 0..2 {
-        let (fusion, prior) = learn(if args.witness == Witness::All { Witness::Both } else { args.witness })?;
+        let (samples, expected) = listen()?;
+        let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
+        let fusion = fit(&samples, &expected, hours, witness)?;
+        let prior = prior(&samples, &expected, fusion);
+        log::info!("fusion {fusion:?}, prior {prior:.3}");
         store(&args.model, |scorer| (scorer.fusion, scorer.prior, scorer.threshold) = (fusion, prior, 0.5))?;
     }
     // Then the third witness, with the logit of the two as the first.
@@ -114,8 +117,10 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     {
         store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         for _ in 0..2 {
-            let (fusion, prior) = learn(Witness::All)?;
-            let rivals = RivalWeights { fusion, prior, ..rivals };
+            let [fit, share, constant] = regress(&heard(&listen()?.0), Witness::All, false);
+            let fusion = [constant, fit, share, 0.0].map(|w| w as f32);
+            log::info!("probability {fusion:?}");
+            let rivals = RivalWeights { fusion, ..rivals };
             store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         }
     }
@@ -166,11 +171,7 @@ fn collect(
 
 /// Fusion `[f0, f1, f2, f3]` of the scorer.
 fn fit(samples: &[Sample], expected: &[f64], hours: f64, witness: Witness) -> Result<[f32; 4]> {
-    let [w1, w2, _] = if witness == Witness::All {
-        regress(&heard(samples), witness, false)
-    } else {
-        regress(samples, witness, true)
-    };
+    let [w1, w2, _] = regress(samples, witness, true);
     let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); expected.len()];
     for s in samples.iter().filter(|s| !s.said) {
         wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
@@ -280,7 +281,7 @@ fn solve(mut a: [[f64; 3]; 3], mut b: Features) -> Features {
 fn prior(samples: &[Sample], expected: &[f64], fusion: [f32; 4]) -> f32 {
     let [f0, f1, f2, f3] = fusion.map(f64::from);
     let scorer = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
-    let least = f64::from(logit(scorer.threshold_at(SENSITIVITY)));
+    let least = f64::from(logit(scorer.threshold_at(JUMPY)));
     let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * expected[s.word];
     let seen: Vec<(f64, bool)> = samples.iter().map(|s| (logit(s), s.said)).filter(|s| s.0 >= least).collect();
     let said = seen.iter().filter(|s| s.1).count() as f64;

@@ -2,13 +2,15 @@
 //!
 //! The weights are those under which what was said is likeliest among all ways through the lattice: the conditional
 //! log-likelihood of a semi-Markov random field, by gradient ascent (Adam). What was said is known by word times; a word that
-//! the lattice does not hold may be any gap.
+//! the lattice does not hold may be any gap. How much what words make of one another weighs is learned last, the rest being given.
 
 use anyhow::Result;
 use kws_live::detect::{PrefixRing, log_add};
 use kws_live::model::{BackendChoice, Bundle};
 use kws_live::segment::RecordingEncoder;
-use kws_live::words::{FEATURES, Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, unpack_rivals};
+use kws_live::words::{
+    Bigrams, FEATURES, Factors, LONGEST, Lattice, Link, MEMORY, RIVALS_FILE, RivalWeights, Rivals, unpack_rivals,
+};
 
 use super::recordings::Recording;
 use crate::data::Word;
@@ -24,6 +26,10 @@ const STEPS: u32 = 60;
 const RATE: f64 = 0.1;
 /// Sizes of the features beside each other, so that one step suits all weights.
 const SCALES: Weights = [10.0, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0];
+
+/// Weights of bigrams that are compared: so many steps of this size at most.
+const BIGRAM_STEPS: u32 = 15;
+const BIGRAM_STEP: f32 = 0.1;
 
 /// Of a word, of the blank in a gap, of a frame in a gap.
 type Weights = [f64; FEATURES + 2];
@@ -58,7 +64,8 @@ pub fn weights(bundle: &Bundle, recordings: &[Recording]) -> Result<Option<Rival
     let mut encoder = RecordingEncoder::new(&bundle.manifest.frontend, bundle.encoder(choice)?)?;
     let mut head = bundle.window_head(choice)?;
     let vocabulary = unpack_rivals(bundle.file(RIVALS_FILE)?)?;
-    let mut rivals = Rivals::new(vocabulary.clone(), bundle.text_encoder(choice)?, RivalWeights::UNLEARNED);
+    let (bigrams, tower) = (bundle.bigrams()?, bundle.text_encoder(choice)?);
+    let mut rivals = Rivals::new(vocabulary.clone(), Bigrams::default(), tower, RivalWeights::UNLEARNED);
     rivals.set_keywords(std::iter::empty());
     for recording in spoken.into_iter().step_by(every) {
         let samples = recording.samples()?;
@@ -98,9 +105,45 @@ pub fn weights(bundle: &Bundle, recordings: &[Recording]) -> Result<Option<Rival
     if held == 0 {
         return Ok(None);
     }
-    let (weights, mean) = fit(&lattices, said);
-    log::info!("rivals: {said} words said, {held} of them in the lattice, {mean:.3} nats a word; {weights:?}");
+    let (mut weights, mean) = fit(&lattices, said);
+    log::info!("rivals: {said} words said, {held} of them in the lattice, {mean:.3} nats a word");
+    if !bigrams.rivals().is_empty() {
+        weights.bigram = weight_of_bigrams(&lattices, weights, &bigrams, said);
+    }
+    log::info!("{weights:?}");
     Ok(Some(weights))
+}
+
+/// The weight of bigrams under which what was said is likeliest, with the other weights as they are. The likelihood rises to it.
+fn weight_of_bigrams(lattices: &[Vec<Frame>], mut weights: RivalWeights, bigrams: &Bigrams, said: usize) -> f32 {
+    let mut best = (f64::NEG_INFINITY, 0.0);
+    for step in 0..=BIGRAM_STEPS {
+        weights.bigram = step as f32 * BIGRAM_STEP;
+        let likelihood = likelihood(lattices, &weights, bigrams) / said as f64;
+        log::info!("bigrams, {:.1}: {likelihood:.3} nats a word", weights.bigram);
+        if likelihood < best.0 {
+            break;
+        }
+        best = (likelihood, weights.bigram);
+    }
+    best.1
+}
+
+/// Log-likelihood of what was said, by the sums that a search makes.
+fn likelihood(lattices: &[Vec<Frame>], weights: &RivalWeights, bigrams: &Bigrams) -> f64 {
+    let factors = Factors::new(weights.bigram);
+    let sum = |frames: &[Frame], said: bool| {
+        let mut lattice = Lattice::new(LONGEST as usize);
+        lattice.restart(0);
+        for frame in frames {
+            let forbidden = if said && frame.inside { FORBIDDEN as f32 } else { 0.0 };
+            let links = frame.links.iter().filter(|(_, right)| *right || !said);
+            let weighed = links.map(|(link, _)| (*link, bigrams.rivals()[link.word], weights.word(&link.features)));
+            lattice.push(weighed, weights.gap(frame.blank as f32) + forbidden, |a, b| factors.of(bigrams, a, b));
+        }
+        lattice.total()
+    };
+    lattices.iter().map(|frames| sum(frames, true) - sum(frames, false)).sum()
 }
 
 /// Whether a word of the lattice is the one that was said.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use kws_live::detect::{Keyword, ScorerConfig};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
-use kws_live::search::{BETA, SENSITIVITY, relevance};
+use kws_live::search::{BETA, LEAST, relevance};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
@@ -109,10 +109,9 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
 
 /// The same places with their relevance in place of their scores; what a search does not look at is gone.
 fn searched(judged: &Judged, scorer: &ScorerConfig, hours: f64) -> Judged {
-    let least = scorer.threshold_at(SENSITIVITY);
     let places = judged.places.iter().map(|p| p.1);
     let (seen, scores): (Vec<usize>, Vec<f32>) =
-        places.chain(judged.alarms.iter().copied()).enumerate().filter(|s| s.1 >= least).unzip();
+        places.chain(judged.alarms.iter().copied()).enumerate().filter(|s| s.1 >= LEAST).unzip();
     let mut out =
         Judged { places: judged.places.iter().map(|p| (p.0, f32::NEG_INFINITY)).collect(), alarms: Vec::new() };
     for (index, score) in seen.into_iter().zip(relevance(&scores, scorer, hours * 3600.0)) {
@@ -214,10 +213,10 @@ mod tests {
     #[test]
     fn a_search_gives_a_word_that_everything_sounds_like_a_higher_threshold() {
         let scorer = ScorerConfig::default();
-        let rare = Judged { places: vec![(0, 0.6), (1, 0.01)], alarms: vec![0.02] };
+        let rare = Judged { places: vec![(0, 0.6), (1, 0.009)], alarms: vec![0.005] };
         let common = Judged { places: vec![(0, 0.97)], alarms: vec![0.6; 20] };
         let found = searched(&rare, &scorer, 2.0);
-        // What is under the search's own threshold is gone.
+        // What is not worth a look is gone.
         assert!(found.places[0].1 > 0.5 && found.places[1].1 == f32::NEG_INFINITY && found.alarms.is_empty());
         let both = [rare, common];
         let both = list(&both, &both, &scorer, 2.0);

@@ -12,7 +12,7 @@ use std::thread;
 use anyhow::{Context, ensure};
 use kws_live::audio::{FileSource, Pace};
 use kws_live::engine::{EngineError, Pipeline, said};
-use kws_live::search::SENSITIVITY;
+use kws_live::search::LEAST;
 use kws_live::spotter::{Detection, Spotter, SpotterConfig};
 
 use self::search::Search;
@@ -76,9 +76,9 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     let listening = load(&args.model, &wanted)?;
     let config = SpotterConfig {
         choice: args.model.choice(),
+        sensitivity: args.keywords.sensitivity,
         // A search decides later, over all that it heard.
-        sensitivity: if args.search { SENSITIVITY.max(args.keywords.sensitivity) } else { args.keywords.sensitivity },
-        threshold: args.keywords.threshold,
+        threshold: if args.search { Some(LEAST) } else { args.keywords.threshold },
         chunk_frames: CHUNK_FRAMES,
         rivals: args.search,
         ..SpotterConfig::default()
