@@ -169,9 +169,9 @@ impl Lattice {
         }
     }
 
-    /// The share that ways with one of `words`, or one of the pairs `halves` with a pause of up to `pause` frames between, have in the
-    /// sum over all: ended at one of `recent` borders, the last of which lies `ahead` frames back.
-    pub fn share(&mut self, words: &[usize], halves: &[[usize; 2]], pause: u64, recent: usize, ahead: usize) -> f64 {
+    /// The share that ways with one of `words`, or one of the `chains` of words with pauses of up to `pause` frames between, have in
+    /// the sum over all: ended at one of `recent` borders, the last of which lies `ahead` frames back.
+    pub fn share(&mut self, words: &[usize], chains: &[Vec<usize>], pause: u64, recent: usize, ahead: usize) -> f64 {
         self.look_back(ahead + recent);
         let total = self.newest();
         let first = self.borders.len() - self.onward.len();
@@ -184,23 +184,27 @@ impl Lattice {
                 if words.contains(&edge.word) {
                     share += edge.ways * onward;
                 }
-                for [one, _] in halves.iter().filter(|halves| halves[1] == edge.word) {
-                    share += self.both(*one, edge, pause) * onward;
+                for chain in chains {
+                    if let Some((_, before)) = chain.split_last().filter(|(word, _)| **word == edge.word) {
+                        share += self.after(before, edge, pause) * onward;
+                    }
                 }
             }
         }
         share / total
     }
 
-    /// Sum over all ways that end with `word`, a pause at most, and `edge`.
-    fn both(&self, word: usize, edge: &Edge, pause: u64) -> f64 {
+    /// Sum over all ways that end with the words of `chain`, a pause at most after each, and `edge`.
+    fn after(&self, chain: &[usize], edge: &Edge, pause: u64) -> f64 {
+        let Some((&word, chain)) = chain.split_last() else { return edge.ways };
         let Some(start) = self.at(edge.start) else { return 0.0 };
         let mut sum = 0.0;
         let mut gaps = 1.0;
         for at in (start.saturating_sub(pause as usize)..=start).rev() {
-            for half in self.borders[at].edges.iter().filter(|e| e.word == word) {
-                let place = self.borders[start].histories.binary_search_by_key(&half.spelling, |h| h.0);
-                sum += half.ways * gaps * edge.weight * place.map_or(0.0, |i| edge.lifts[i]);
+            for before in self.borders[at].edges.iter().filter(|e| e.word == word) {
+                let place = self.borders[start].histories.binary_search_by_key(&before.spelling, |h| h.0);
+                let lift = place.map_or(0.0, |i| edge.lifts[i]);
+                sum += self.after(chain, before, pause) * gaps * edge.weight * lift;
             }
             gaps *= self.borders[at].gap;
         }
@@ -305,7 +309,7 @@ mod tests {
                 word.0 == 4 && (5..=7).contains(&word.2) && half.is_some_and(|end| word.1 - end <= 1)
             };
             let [all, hit] = ways(&words, &gaps, (0, None, None), &pair);
-            let share = lattice.share(&[], &[[1, 4]], 1, 3, 2);
+            let share = lattice.share(&[], &[vec![1, 4]], 1, 3, 2);
             prop_assert!(!once || (share - hit / all).abs() < 1e-9, "{share} {}", hit / all);
         }
     }

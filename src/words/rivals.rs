@@ -18,16 +18,18 @@ use crate::text::{CLASSES, Phone};
 
 /// Frames after a keyword that are heard before its share is told: what follows tells where words end (300 ms).
 pub const AHEAD: usize = 10;
-/// Frames that are searched for what was said before a keyword and after it, at least (1.8 s before the end of the keyword).
-const CONTEXT: u64 = 60 + AHEAD as u64;
+/// Frames that are searched for what was said before a keyword and after it, at least (2.7 s before the end of the keyword).
+const CONTEXT: u64 = 90 + AHEAD as u64;
 /// Frames that must have been kept when a share is asked for.
 pub const MEMORY: usize = (CONTEXT + LONGEST) as usize + 4;
 /// Frames in which a keyword that counts may have ended (240 ms).
 const RECENT: usize = 8;
-/// Frames that are kept for the first half of a keyword that is said as two words.
-const KEPT: usize = LONGEST as usize + RECENT + AHEAD;
-/// Frames that may lie between such halves (90 ms).
+/// Frames that are kept for the first words of a keyword that is said as several.
+const KEPT: usize = CONTEXT as usize + RECENT;
+/// Frames that may lie between such words (90 ms).
 const PAUSE: u64 = 3;
+/// Ways to cut a pronunciation into words that count, at most.
+const CUTS: usize = 8;
 /// Windows that are embedded at once.
 const BATCH: usize = 8;
 /// A share is never less than this, nor more than one less a hundredth.
@@ -121,6 +123,31 @@ enum Text {
     Keyword(usize),
 }
 
+/// Adds to `out` the ways to cut phones into `count` words of a sorted vocabulary, which follow those of `before`.
+fn cut(
+    phones: &[Phone],
+    count: usize,
+    vocabulary: &[(&[Phone], bool)],
+    before: &mut Vec<usize>,
+    out: &mut Vec<Vec<usize>>,
+) {
+    if count == 0 {
+        if phones.is_empty() && out.len() < CUTS && !out.contains(before) {
+            out.push(before.clone());
+        }
+        return;
+    }
+    // Each of the words after this one has a phone at least.
+    for length in 1..(phones.len() + 2).saturating_sub(count) {
+        let (word, rest) = phones.split_at(length);
+        if let Ok(index) = vocabulary.binary_search_by(|(p, _)| (*p).cmp(word)) {
+            before.push(index);
+            cut(rest, count - 1, vocabulary, before, out);
+            before.pop();
+        }
+    }
+}
+
 /// Common words that compete with the keywords.
 pub struct Rivals {
     weights: RivalWeights,
@@ -134,10 +161,10 @@ pub struct Rivals {
     anchors: Vec<Direction>,
     /// Of each word of the search, and how it is spelt.
     texts: Vec<(Text, Option<WordId>)>,
-    /// The words of each keyword; none for one that has no rivals.
+    /// The word of each pronunciation of each keyword; none for a phrase.
     keywords: Vec<Vec<usize>>,
-    /// Of each keyword the pairs of words that sound the same: `on word` is no rival of `onword`.
-    halves: Vec<Vec<[usize; 2]>>,
+    /// Of each keyword the rows of words that sound the same: `on word` is no rival of `onword`, and a phrase is such a row.
+    chains: Vec<Vec<Vec<usize>>>,
     search: WordSearch,
     /// Log-posteriors of the last frames, `[MEMORY, classes]`, frame `f` at `f % MEMORY`.
     posteriors: Vec<f32>,
@@ -165,7 +192,7 @@ impl Rivals {
             anchors: Vec::new(),
             texts: Vec::new(),
             keywords: Vec::new(),
-            halves: Vec::new(),
+            chains: Vec::new(),
             search: WordSearch::default(),
             posteriors: vec![0.0; MEMORY * CLASSES],
             heard: 0,
@@ -178,16 +205,21 @@ impl Rivals {
         }
     }
 
-    /// Replaces the keywords. A phrase has no rivals: the words that it consists of would be some.
+    /// Replaces the keywords. A phrase of words that are not all common ones has no rivals.
     pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
         self.anchors.clear();
         self.keywords.clear();
         let mut wanted: Vec<(&[Phone], usize, usize, Option<WordId>)> = Vec::new();
+        let mut rows: Vec<(&[Phone], usize, usize)> = Vec::new();
         for (index, keyword) in keywords.into_iter().enumerate() {
             self.keywords.push(Vec::new());
-            let word = keyword.name.split_whitespace().nth(1).is_none();
+            let count = keyword.name.split_whitespace().count();
+            for p in &keyword.pronunciations {
+                // A word may be said as two, a phrase is said as so many as it has.
+                rows.push((&p.phones[..], index, count.max(2)));
+            }
             let spelling = self.bigrams.id(&keyword.name.to_lowercase());
-            for p in keyword.pronunciations.iter().filter(|p| word && (1..=255).contains(&p.phones.len())) {
+            for p in keyword.pronunciations.iter().filter(|p| count < 2 && (1..=255).contains(&p.phones.len())) {
                 wanted.push((&p.phones, index, self.anchors.len(), spelling));
                 self.anchors.push(Direction::new(p.embedding.values()));
             }
@@ -221,19 +253,23 @@ impl Rivals {
                 (Some(_), None) => unreachable!("taken above"),
             }
         }
-        let find = |phones: &[Phone]| vocabulary.binary_search_by(|(p, _)| (*p).cmp(phones)).ok();
-        let halves = |&word: &usize| {
-            let phones = vocabulary[word].0;
-            (1..phones.len()).filter_map(move |cut| Some([find(&phones[..cut])?, find(&phones[cut..])?]))
-        };
-        self.halves = self.keywords.iter().map(|words| words.iter().flat_map(halves).collect()).collect();
+        self.chains = vec![Vec::new(); self.keywords.len()];
+        for (phones, index, count) in rows {
+            cut(phones, count, &vocabulary, &mut Vec::new(), &mut self.chains[index]);
+        }
+        // What a phrase consists of is looked for as the keywords are.
+        for &word in
+            self.chains.iter().zip(&self.keywords).filter(|k| k.1.is_empty()).flat_map(|k| k.0.iter().flatten())
+        {
+            vocabulary[word].1 = true;
+        }
         self.search = WordSearch::new(&vocabulary);
         self.restart(self.heard);
     }
 
     /// Whether a keyword has rivals.
     pub fn contest(&self, keyword: usize) -> bool {
-        !self.keywords[keyword].is_empty()
+        !(self.keywords[keyword].is_empty() && self.chains[keyword].is_empty())
     }
 
     /// Keeps a frame's log-posteriors, `[classes]`, for when they are needed.
@@ -264,8 +300,8 @@ impl Rivals {
         while self.next < until {
             self.advance(ring, head)?;
         }
-        let (words, halves) = (&self.keywords[keyword], &self.halves[keyword]);
-        let share = self.lattice.share(words, halves, PAUSE, RECENT, AHEAD) as f32;
+        let (words, chains) = (&self.keywords[keyword], &self.chains[keyword]);
+        let share = self.lattice.share(words, chains, PAUSE, RECENT, AHEAD) as f32;
         Ok(logit(share.clamp(LEAST_SHARE, GREATEST_SHARE)))
     }
 
@@ -457,13 +493,30 @@ mod tests {
     fn two_words_that_sound_like_the_keyword_are_the_keyword() {
         let mut all = rivals(&["AA N", "W ER D", "W ER D Z"]);
         all.set_keywords(&[keyword("onword", &["AA N W ER D"])]);
-        assert_eq!(all.halves[0].len(), 1);
+        assert_eq!(all.chains[0].len(), 1);
         let got = share(&mut all, "- AA N W ER D - -");
         assert!(got > odds(0.98), "{got}");
         let got = share(&mut all, "- AA N - W ER D - -");
         assert!(got > odds(0.98), "{got}");
         // With another ending it is something else.
         assert!(share(&mut all, "- AA N W ER D Z - -") < odds(0.1));
+    }
+
+    #[test]
+    fn a_phrase_is_its_words_in_a_row() {
+        let mut all = rivals(&["G OW", "T UW", "T UW N", "HH OW M"]);
+        let phrases = [keyword("go to", &["G OW T UW"]), keyword("to go home", &["T UW G OW HH OW M"])];
+        all.set_keywords(&phrases);
+        assert!(all.contest(0) && all.contest(1));
+        assert_eq!((all.chains[0].len(), all.chains[1].len()), (1, 1));
+        assert!(share(&mut all, "- G OW - T UW - -") > odds(0.95));
+        // Another word begins so.
+        assert!(share(&mut all, "- G OW - T UW N -") < odds(0.2));
+        // The second word alone is no phrase.
+        assert!(share(&mut all, "- - - - T UW - -") < odds(0.2));
+        all.set_keywords(&phrases[1..]);
+        assert!(share(&mut all, "- T UW G OW HH OW M - -") > odds(0.95));
+        assert_eq!(share(&mut all, "- T UW G OW - - -"), no_share());
     }
 
     #[test]
@@ -475,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn homophones_are_one_word_and_phrases_have_no_rivals() {
+    fn homophones_are_one_word_and_phrases_of_uncommon_words_have_no_rivals() {
         let mut all = rivals(&["F AO R", "T UW"]);
         all.set_keywords(&[
             keyword("four", &["F AO R"]),
