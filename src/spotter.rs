@@ -42,8 +42,9 @@ pub struct SpotterConfig {
     /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
     pub gate: bool,
     /// Whether common words compete with the keywords, where the model has learned to weigh them ([`crate::words`]): for
-    /// searches. They order the places of a keyword better, but one threshold for all keywords fits no better than without, and
-    /// what follows a word has to be heard before it is judged: scores come [`crate::words::AHEAD`] frames later.
+    /// searches. They order the places of a keyword better, but one threshold for all keywords fits no better than without: scores are
+    /// then probabilities ([`ScorerConfig::contest`]), to be judged by [`crate::search`]. What follows a word
+    /// has to be heard before it is judged: scores come [`crate::words::AHEAD`] frames later.
     pub rivals: bool,
     /// Sensitivity whose threshold makes a near miss, for [`Spotter::near_misses`]; `None` looks for none.
     pub near: Option<f32>,
