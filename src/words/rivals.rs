@@ -30,6 +30,8 @@ const KEPT: usize = CONTEXT as usize + RECENT;
 const PAUSE: u64 = 3;
 /// Ways to cut a pronunciation into words that count, at most.
 const CUTS: usize = 8;
+/// Words of a phrase that has rivals, at most: each more is looked for at several places, and longer ones nothing sounds like.
+const MOST_WORDS: usize = 6;
 /// Windows that are embedded at once.
 const BATCH: usize = 8;
 /// A share is never less than this, nor more than one less a hundredth.
@@ -123,29 +125,26 @@ enum Text {
     Keyword(usize),
 }
 
-/// Adds to `out` the ways to cut phones into `count` words of a sorted vocabulary, which follow those of `before`.
-fn cut(
-    phones: &[Phone],
-    count: usize,
-    vocabulary: &[(&[Phone], bool)],
-    before: &mut Vec<usize>,
-    out: &mut Vec<Vec<usize>>,
-) {
-    if count == 0 {
-        if phones.is_empty() && out.len() < CUTS && !out.contains(before) {
-            out.push(before.clone());
-        }
-        return;
+/// The first ways to cut phones into `count` words of a sorted vocabulary, at most [`CUTS`].
+fn cuts(phones: &[Phone], count: usize, vocabulary: &[(&[Phone], bool)]) -> Vec<Vec<usize>> {
+    let n = phones.len();
+    let find = |word: &[Phone]| vocabulary.binary_search_by(|(p, _)| (*p).cmp(word)).ok();
+    // One past the end of each word that begins at a place, and its number.
+    let words: Vec<Vec<(usize, usize)>> = (0..n)
+        .map(|i| (i + 1..=n).take(LONGEST as usize).filter_map(|end| Some((end, find(&phones[i..end])?))).collect())
+        .collect();
+    // Rows of words from each place to the end, of none at first and then of one more each time.
+    let mut rows: Vec<Vec<Vec<usize>>> = vec![Vec::new(); n + 1];
+    rows[n].push(Vec::new());
+    for _ in 0..count {
+        let longer = |words: &Vec<(usize, usize)>| {
+            let longer =
+                words.iter().flat_map(|&(end, word)| rows[end].iter().map(move |rest| [&[word], &rest[..]].concat()));
+            longer.take(CUTS).collect()
+        };
+        rows = words.iter().map(longer).chain([Vec::new()]).collect();
     }
-    // Each of the words after this one has a phone at least.
-    for length in 1..(phones.len() + 2).saturating_sub(count) {
-        let (word, rest) = phones.split_at(length);
-        if let Ok(index) = vocabulary.binary_search_by(|(p, _)| (*p).cmp(word)) {
-            before.push(index);
-            cut(rest, count - 1, vocabulary, before, out);
-            before.pop();
-        }
-    }
+    rows.swap_remove(0)
 }
 
 /// Common words that compete with the keywords.
@@ -205,7 +204,7 @@ impl Rivals {
         }
     }
 
-    /// Replaces the keywords. A phrase of words that are not all common ones has no rivals.
+    /// Replaces the keywords. A phrase of words that are not all common ones, or of many, has no rivals.
     pub fn set_keywords<'a>(&mut self, keywords: impl IntoIterator<Item = &'a Keyword>) {
         self.anchors.clear();
         self.keywords.clear();
@@ -254,8 +253,12 @@ impl Rivals {
             }
         }
         self.chains = vec![Vec::new(); self.keywords.len()];
-        for (phones, index, count) in rows {
-            cut(phones, count, &vocabulary, &mut Vec::new(), &mut self.chains[index]);
+        for (phones, index, count) in rows.into_iter().filter(|row| row.2 <= MOST_WORDS) {
+            for row in cuts(phones, count, &vocabulary) {
+                if !self.chains[index].contains(&row) {
+                    self.chains[index].push(row);
+                }
+            }
         }
         // What a phrase consists of is looked for as the keywords are.
         for &word in
@@ -517,6 +520,18 @@ mod tests {
         all.set_keywords(&phrases[1..]);
         assert!(share(&mut all, "- T UW G OW HH OW M - -") > odds(0.95));
         assert_eq!(share(&mut all, "- T UW G OW - - -"), no_share());
+    }
+
+    #[test]
+    fn a_long_phrase_is_cut_in_no_time() {
+        let words: Vec<Vec<Phone>> = ["AH", "AH AH", "AH AH AH", "T UW"].map(phones).to_vec();
+        let vocabulary: Vec<(&[Phone], bool)> = words.iter().map(|w| (&w[..], false)).collect();
+        assert_eq!(cuts(&phones("AH AH AH AH T UW"), 3, &vocabulary), [[0, 2, 3], [1, 1, 3], [2, 0, 3]]);
+        // Next to endless ways, and none, for the last phone is no word.
+        let long = "AH ".repeat(120);
+        assert_eq!(cuts(&phones(long.trim()), 60, &vocabulary).len(), CUTS);
+        assert!(cuts(&phones(&format!("{long}T")), 60, &vocabulary).is_empty());
+        assert!(cuts(&[], 2, &vocabulary).is_empty());
     }
 
     #[test]
