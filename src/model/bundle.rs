@@ -16,7 +16,7 @@ use super::{
 };
 use crate::words::{BIGRAMS_FILE, Bigrams, RIVALS_FILE, Rivals, unpack_rivals};
 
-/// Files of a `stream` bundle, beside [`LEVEL_FILE`] and [`RIVALS_FILE`] where it has learned them. A `jmcl` bundle has `audio.onnx` in
+/// Files of a `stream` bundle, beside [`LEVEL_FILE`], [`RIVALS_FILE`] and [`BIGRAMS_FILE`] where it has learned them. A `jmcl` bundle has `audio.onnx` in
 /// place of the first two.
 pub const FILES: [&str; 5] = ["encoder.onnx", "window.onnx", "text.onnx", "g2p.onnx", "lexicon.bin"];
 /// The file of a bundle that foretells levels ([`LevelNet`]).

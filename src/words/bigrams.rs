@@ -3,12 +3,7 @@
 //! A keyword is rarely said, so that how often words are said would count against it. What a word before or after it makes of
 //! it does not: `lift(a, b) = ln(p(b | a) / p(b))`, the pointwise mutual information (Church and Hanks, 1990).
 
-use std::io::{Read, Write};
-
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
-
+use super::pack::{deflate, inflate};
 use crate::model::ModelError;
 
 /// The file of a bundle that holds them.
@@ -157,8 +152,7 @@ impl Bigrams {
         for rival in &self.rivals {
             number(&mut body, rival.map_or(0, |id| usize::from(id) + 1));
         }
-        let mut encoder = ZlibEncoder::new(MAGIC.to_vec(), Compression::best());
-        encoder.write_all(&body).and_then(|()| encoder.finish()).unwrap_or_else(|_| unreachable!("memory takes it all"))
+        deflate(MAGIC, &body)
     }
 
     /// Reads what [`Self::pack`] wrote.
@@ -170,10 +164,8 @@ impl Bigrams {
     }
 
     fn read(packed: &[u8]) -> Option<Self> {
-        let mut body = Vec::new();
-        ZlibDecoder::new(packed.strip_prefix(MAGIC)?).take(LARGEST + 1).read_to_end(&mut body).ok()?;
-        let mut rest = (body.len() as u64 <= LARGEST).then_some(&body[..])?;
-        let rest = &mut rest;
+        let body = inflate(MAGIC, packed, LARGEST)?;
+        let rest = &mut &body[..];
         let count = take_number(rest)?;
         let mut words: Vec<String> = Vec::new();
         for _ in 0..count {

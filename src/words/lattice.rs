@@ -73,11 +73,6 @@ impl Lattice {
         self.onward.clear();
     }
 
-    /// The next frame.
-    pub fn now(&self) -> u64 {
-        self.now
-    }
-
     /// Logarithm of the sum over all ways.
     pub fn total(&self) -> f64 {
         self.newest().ln() + self.scale

@@ -1,4 +1,4 @@
-//! `rivals.bin`: the pronunciations that compete with keywords, packed.
+//! Lists of words, packed; `rivals.bin`: the pronunciations that compete with keywords.
 
 use std::io::{Read, Write};
 
@@ -33,8 +33,20 @@ pub fn pack_rivals(pronunciations: &[Vec<Phone>]) -> Vec<u8> {
         entries.extend(phones[shared..].iter().map(|p| p.id() as u8));
         last = phones;
     }
-    let mut encoder = ZlibEncoder::new(MAGIC.to_vec(), Compression::best());
-    encoder.write_all(&entries).and_then(|()| encoder.finish()).unwrap_or_else(|_| unreachable!("memory takes it all"))
+    deflate(MAGIC, &entries)
+}
+
+/// The first bytes of a file and what follows them, deflated.
+pub(super) fn deflate(magic: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(magic.to_vec(), Compression::best());
+    encoder.write_all(body).and_then(|()| encoder.finish()).unwrap_or_else(|_| unreachable!("memory takes it all"))
+}
+
+/// What [`deflate`] was given; `None` if the file begins with something else, is cut short or holds more than `largest` bytes.
+pub(super) fn inflate(magic: &[u8], packed: &[u8], largest: u64) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    ZlibDecoder::new(packed.strip_prefix(magic)?).take(largest + 1).read_to_end(&mut body).ok()?;
+    (body.len() as u64 <= largest).then_some(body)
 }
 
 /// Reads what [`pack_rivals`] wrote: pronunciations, sorted.
@@ -43,12 +55,7 @@ pub fn pack_rivals(pronunciations: &[Vec<Phone>]) -> Vec<u8> {
 /// [`ModelError::Damaged`] if the bytes are something else.
 pub fn unpack_rivals(packed: &[u8]) -> Result<Vec<Vec<Phone>>, ModelError> {
     let damaged = || ModelError::Damaged { file: RIVALS_FILE.into() };
-    let body = packed.strip_prefix(MAGIC).ok_or_else(damaged)?;
-    let mut entries = Vec::new();
-    let inflated = ZlibDecoder::new(body).take(LARGEST + 1).read_to_end(&mut entries);
-    if inflated.map_err(|_| damaged())? as u64 > LARGEST {
-        return Err(damaged());
-    }
+    let entries = inflate(MAGIC, packed, LARGEST).ok_or_else(damaged)?;
     let (mut rest, mut out): (&[u8], Vec<Vec<Phone>>) = (&entries, Vec::new());
     while let Some((&[shared, others], after)) = rest.split_first_chunk::<2>() {
         let (ids, after) = after.split_at_checked(others.into()).ok_or_else(damaged)?;

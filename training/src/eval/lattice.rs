@@ -134,7 +134,6 @@ fn likelihood(lattices: &[Vec<Frame>], weights: &RivalWeights, bigrams: &Bigrams
     let factors = Factors::new(weights.bigram);
     let sum = |frames: &[Frame], said: bool| {
         let mut lattice = Lattice::new(LONGEST as usize);
-        lattice.restart(0);
         for frame in frames {
             let forbidden = if said && frame.inside { FORBIDDEN as f32 } else { 0.0 };
             let links = frame.links.iter().filter(|(_, right)| *right || !said);
