@@ -6,6 +6,7 @@ pub mod engine;
 pub mod enrol;
 pub mod frontend;
 pub mod model;
+mod packed;
 pub mod search;
 pub mod segment;
 pub mod spotter;

@@ -1,16 +1,12 @@
 //! CMUdict, packed: all pronunciations of 126,000 words in a megabyte.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-
-use flate2::Compression;
-use flate2::read::ZlibDecoder;
-use flate2::write::ZlibEncoder;
 
 use super::{Phone, TextError, parse_phones};
+use crate::packed::{deflate, inflate};
 
 /// First bytes of a packed lexicon, with the version of the format.
-const MAGIC: &[u8; 8] = b"kwslex1\n";
+const MAGIC: &[u8; 8] = b"kwslex2\n";
 
 /// Entries between two words that are written whole, so that a look-up reads one block only.
 const BLOCK: usize = 128;
@@ -20,13 +16,82 @@ const LARGEST: u64 = 64 << 20;
 
 /// Words to pronunciations.
 ///
-/// Inflated form: entries sorted by word, each `shared prefix length, suffix length, suffix, phone count, phone ids`, one
-/// byte a number; a further pronunciation repeats the word (an empty suffix).
-#[derive(Debug, Clone)]
+/// Packed, it is two lists, the words and their pronunciations, sorted by word; a further pronunciation repeats the word. In memory
+/// the entries follow one another, each `shared prefix length, suffix length, suffix, phone count, phone ids`, one byte a number.
+#[derive(Debug, Clone, Default)]
 pub struct Lexicon {
     entries: Vec<u8>,
     /// First word of each block and where the block begins.
     blocks: Vec<(Box<[u8]>, usize)>,
+    count: usize,
+}
+
+/// Length of what two strings begin with alike.
+fn shared(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// A list of strings of at most 255 bytes, by what each has in common with the one before. Numbers that are alike lie together, and
+/// deflate better.
+#[derive(Default)]
+struct Strings {
+    /// How many bytes it begins with of the one before, how many others it has, and those of all strings.
+    columns: [Vec<u8>; 3],
+    last: Vec<u8>,
+}
+
+impl Strings {
+    fn push(&mut self, string: &[u8]) {
+        let same = shared(string, &self.last);
+        let [begins, others, bytes] = &mut self.columns;
+        begins.push(same as u8);
+        others.push((string.len() - same) as u8);
+        bytes.extend(&string[same..]);
+        string.clone_into(&mut self.last);
+    }
+
+    /// Each column after its length.
+    fn write(&self, out: &mut Vec<u8>) {
+        for column in &self.columns {
+            out.extend((column.len() as u32).to_le_bytes());
+            out.extend(column);
+        }
+    }
+}
+
+/// Walks over what [`Strings::write`] wrote.
+struct StringsReader<'a> {
+    columns: [&'a [u8]; 3],
+    last: Vec<u8>,
+}
+
+impl<'a> StringsReader<'a> {
+    /// Takes three columns off the front of `from`.
+    fn take(from: &mut &'a [u8]) -> Option<Self> {
+        let mut columns = [&[][..]; 3];
+        for column in &mut columns {
+            let (&length, rest) = from.split_first_chunk::<4>()?;
+            (*column, *from) = rest.split_at_checked(u32::from_le_bytes(length) as usize)?;
+        }
+        Some(Self { columns, last: Vec::new() })
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.columns.iter().all(|c| c.is_empty())
+    }
+
+    /// The next string; `None` at the end or where the data make no sense.
+    fn next(&mut self) -> Option<&[u8]> {
+        let [begins, others, bytes] = &mut self.columns;
+        let (&same, &more) = (begins.split_off_first()?, others.split_off_first()?);
+        let more = bytes.split_off(..usize::from(more))?;
+        if usize::from(same) > self.last.len() || usize::from(same) + more.len() > 255 {
+            return None;
+        }
+        self.last.truncate(usize::from(same));
+        self.last.extend_from_slice(more);
+        Some(&self.last)
+    }
 }
 
 /// Walks over packed entries.
@@ -62,27 +127,37 @@ impl Lexicon {
     /// # Errors
     /// [`TextError::Lexicon`] if the bytes are something else or damaged.
     pub fn from_bytes(packed: &[u8]) -> Result<Self, TextError> {
-        let body = packed.strip_prefix(MAGIC).ok_or(TextError::Lexicon("it does not begin as one"))?;
-        let mut entries = Vec::new();
-        let inflated = ZlibDecoder::new(body).take(LARGEST + 1).read_to_end(&mut entries);
-        if inflated.map_err(|_| TextError::Lexicon("it does not inflate"))? as u64 > LARGEST {
-            return Err(TextError::Lexicon("it is too large"));
-        }
-        let mut blocks = Vec::new();
-        let mut cursor = Cursor::new(&entries);
-        let mut count = 0;
-        while !cursor.rest.is_empty() {
-            let at = entries.len() - cursor.rest.len();
-            let phones = cursor.next().ok_or(TextError::Lexicon("an entry is cut off"))?;
+        let body = inflate(MAGIC, packed, LARGEST).ok_or(TextError::Lexicon("it is no lexicon, or cut short"))?;
+        let rest = &mut &body[..];
+        let (words, spoken) = (StringsReader::take(rest), StringsReader::take(rest));
+        let cut = || TextError::Lexicon("a list is cut off");
+        let (Some(mut words), Some(mut spoken), true) = (words, spoken, rest.is_empty()) else { return Err(cut()) };
+        let mut out = Self::default();
+        let mut last = Vec::new();
+        while !words.is_at_end() || !spoken.is_at_end() {
+            let (word, phones) = words.next().zip(spoken.next()).ok_or_else(cut)?;
             if phones.iter().any(|&id| Phone::from_id(id.into()).is_none()) {
                 return Err(TextError::Lexicon("an entry has an unknown phone"));
             }
-            if count % BLOCK == 0 {
-                blocks.push((cursor.word.clone().into(), at));
-            }
-            count += 1;
+            out.push(word, &last, phones);
+            word.clone_into(&mut last);
         }
-        Ok(Self { entries, blocks })
+        out.entries.shrink_to_fit();
+        Ok(out)
+    }
+
+    /// Adds an entry after the one whose word is `last`; no word or pronunciation has more than 255 bytes.
+    fn push(&mut self, word: &[u8], last: &[u8], phones: &[u8]) {
+        let mut same = shared(word, last);
+        if self.count % BLOCK == 0 {
+            self.blocks.push((word.into(), self.entries.len()));
+            same = 0;
+        }
+        self.entries.extend([same as u8, (word.len() - same) as u8]);
+        self.entries.extend_from_slice(&word[same..]);
+        self.entries.push(phones.len() as u8);
+        self.entries.extend_from_slice(phones);
+        self.count += 1;
     }
 
     /// Packs pronunciations; words or pronunciations of more than 255 bytes or phones are left out.
@@ -90,27 +165,17 @@ impl Lexicon {
     /// # Panics
     /// Never: writing into memory does not fail.
     pub fn pack(words: &BTreeMap<String, Vec<Vec<Phone>>>) -> Vec<u8> {
-        let mut entries = Vec::new();
-        let mut last: &[u8] = &[];
-        let mut count = 0;
+        let [mut spelt, mut spoken] = [Strings::default(), Strings::default()];
         for (word, pronunciations) in words {
             for phones in pronunciations.iter().filter(|p| p.len() < 256 && !word.is_empty() && word.len() < 256) {
-                let bytes = word.as_bytes();
-                let fits = |(a, b): &(&u8, &u8)| a == b;
-                let shared = if count % BLOCK == 0 { 0 } else { bytes.iter().zip(last).take_while(fits).count() };
-                entries.extend([shared as u8, (bytes.len() - shared) as u8]);
-                entries.extend_from_slice(&bytes[shared..]);
-                entries.push(phones.len() as u8);
-                entries.extend(phones.iter().map(|p| p.id() as u8));
-                last = bytes;
-                count += 1;
+                spelt.push(word.as_bytes());
+                spoken.push(&phones.iter().map(|p| p.id() as u8).collect::<Vec<u8>>());
             }
         }
-        let mut encoder = ZlibEncoder::new(MAGIC.to_vec(), Compression::best());
-        encoder
-            .write_all(&entries)
-            .and_then(|()| encoder.finish())
-            .unwrap_or_else(|_| unreachable!("memory takes it all"))
+        let mut body = Vec::new();
+        spelt.write(&mut body);
+        spoken.write(&mut body);
+        deflate(MAGIC, &body)
     }
 
     /// All pronunciations of a lower-case word, in the dictionary's order; none if it is not there.

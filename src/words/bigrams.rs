@@ -3,8 +3,8 @@
 //! A keyword is rarely said, so that how often words are said would count against it. What a word before or after it makes of
 //! it does not: `lift(a, b) = ln(p(b | a) / p(b))`, the pointwise mutual information (Church and Hanks, 1990).
 
-use super::pack::{deflate, inflate};
 use crate::model::ModelError;
+use crate::packed::{deflate, inflate};
 
 /// The file of a bundle that holds them.
 pub const BIGRAMS_FILE: &str = "bigrams.bin";
