@@ -16,7 +16,7 @@ export DATA=${DATA:-../shared/data} CACHE=${CACHE:-runs/cache} SYNTH=${SYNTH:-ru
 rows=("$@")
 if [ ${#rows[@]} -eq 0 ]; then
     rows=(paper-clap paper-dwd paper-clap+dwd paper-siamese paper-contrastive paper-multiview)
-    rows+=(clap dwd clap+dwd +ctc +mutants +windows +bce)
+    rows+=(clap dwd clap+dwd +ctc +mutants +windows +bce +mined +muon)
 fi
 
 # Prints the configuration of a row.
@@ -26,7 +26,7 @@ config() {
             -e "s/^loaders = .*/loaders = $LOADERS/" -e "1i data = \"$DATA\"\ncache = \"$CACHE\"\nseed = $SEED" "$here/configs/jmcl.toml"
         return
     fi
-    local clap=1.0 dwd=0.5 ctc=0.0 bce=0.0 mutants=0 wrong=0.0 background=0
+    local clap=1.0 dwd=0.5 ctc=0.0 bce=0.0 mutants=0 wrong=0.0 background=0 mined=0 muon=
     case $1 in
         clap) dwd=0.0 ;;
         dwd) clap=0.0 ;;
@@ -35,6 +35,8 @@ config() {
         +mutants) ctc=0.5 mutants=2 ;;
         +windows) ctc=0.5 mutants=2 wrong=0.5 background=8 ;;
         +bce) ctc=0.5 mutants=2 wrong=0.5 background=8 bce=0.5 ;;
+        +mined) ctc=0.5 mutants=2 wrong=0.5 background=8 bce=0.5 mined=192 ;;
+        +muon) ctc=0.5 mutants=2 wrong=0.5 background=8 bce=0.5 mined=192 muon='"block"' ;;
         *) echo "no row is called $1" >&2 && return 1 ;;
     esac
     local first=0
@@ -56,7 +58,10 @@ clap = $clap
 dwd = $dwd
 ctc = $ctc
 bce = $bce
+mined = $mined
 ctc_only_steps = $first
+[optim]
+muon = [$muon]
 EOF
 }
 

@@ -259,7 +259,7 @@ mod tests {
             ("mels = 40", "mels = 64", "mels"),
             ("\"AA\"", "\"XX\"", "text.phones"),
             ("format = 1", "format = 7", "format"),
-            ("stride = 3", "stride = 3\nahead = [1, 1]", "encoder.ahead"),
+            ("ahead = [", "ahead = [1,", "encoder.ahead"),
         ] {
             let error =
                 write(&embedded::own::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");
