@@ -78,9 +78,8 @@ pub struct Matcher {
     head: Box<dyn WindowEmbedder>,
     paths: PhonePaths,
     rivals: Option<Rivals>,
-    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say; and what was expected of
-    /// the pronunciation.
-    held: VecDeque<(FrameScore, f32)>,
+    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say.
+    held: VecDeque<FrameScore>,
     entries: Vec<Entry>,
     /// Embeddings of all pronunciations, `[pronunciations, D]`.
     anchors: Vec<f32>,
@@ -228,7 +227,6 @@ impl Matcher {
             let mut from = 0;
             for (keyword, &to) in self.ends.iter().enumerate() {
                 let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
-                let mut expected = 0.0;
                 for i in from..to {
                     let entry = &mut self.entries[i];
                     entry.recent[slot] = self.paths.score(i).0;
@@ -247,24 +245,23 @@ impl Matcher {
                         let start = end.saturating_sub(length as u64);
                         let peak = Peak { score: sigmoid(fit), start, end };
                         best = FrameScore { peak, cosine, path, fit, ..best };
-                        expected = entry.expected;
                     }
                 }
                 from = to;
                 if self.rivals.is_some() {
-                    self.held.push_back((best, expected));
+                    self.held.push_back(best);
                 } else {
                     on_score(self.frame, keyword, best);
                 }
             }
             // The frame that has waited long enough.
             if let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * self.ends.len()) {
-                for (keyword, (mut score, expected)) in self.held.drain(..self.ends.len()).enumerate() {
+                for (keyword, mut score) in self.held.drain(..self.ends.len()).enumerate() {
                     score.peak.score = if !rivals.contest(keyword) {
                         self.config.posterior(score.peak.score)
                     } else if score.fit >= words::LEAST_LOGIT {
                         score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
-                        sigmoid(self.config.contest(score.fit, score.share, expected))
+                        sigmoid(self.config.contest(score.fit, score.share))
                     } else {
                         0.0
                     };

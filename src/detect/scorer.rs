@@ -124,9 +124,9 @@ impl ScorerConfig {
     }
 
     /// Logit of the probability that a keyword is said, by [`Self::fuse`]'s logit and that of the share among rivals.
-    pub fn contest(&self, fit: f32, share: f32, expected: f32) -> f32 {
-        let [f0, f1, f2, f3] = self.rivals.map_or([0.0, 1.0, 0.0, 0.0], |r| r.fusion);
-        f0 + f1 * fit + f2 * share + f3 * expected
+    pub fn contest(&self, fit: f32, share: f32) -> f32 {
+        let [f0, f1, f2] = self.rivals.map_or([0.0, 1.0, 0.0], |r| r.fusion);
+        f0 + f1 * fit + f2 * share
     }
 
     /// The parameters of what a search hears: where words compete, its scores are probabilities already.
@@ -184,9 +184,10 @@ mod tests {
         // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 * 4
         let want = 0.5 + 4.0 - 1.5 - 1.0;
         assert!((config.fuse(0.7, -1.0, 4.0) - want).abs() < 1e-6);
-        assert_eq!(config.contest(0.7, -1.0, 4.0), 0.7);
-        let rivals = RivalWeights { fusion: [0.5, 2.0, 1.5, -0.25], ..RivalWeights::UNLEARNED };
+        assert_eq!(config.contest(0.7, -1.0), 0.7);
+        let rivals = RivalWeights { fusion: [0.5, 2.0, 1.5], ..RivalWeights::UNLEARNED };
         let config = ScorerConfig { rivals: Some(rivals), ..config };
-        assert!((config.contest(2.0, -1.0, 4.0) - want).abs() < 1e-6);
+        // 0.5 + 2 * 2 - 1.5
+        assert!((config.contest(2.0, -1.0) - 3.0).abs() < 1e-6);
     }
 }

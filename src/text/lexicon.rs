@@ -149,7 +149,7 @@ impl Lexicon {
     /// Adds an entry after the one whose word is `last`; no word or pronunciation has more than 255 bytes.
     fn push(&mut self, word: &[u8], last: &[u8], phones: &[u8]) {
         let mut same = shared(word, last);
-        if self.count % BLOCK == 0 {
+        if self.count.is_multiple_of(BLOCK) {
             self.blocks.push((word.into(), self.entries.len()));
             same = 0;
         }

@@ -49,9 +49,8 @@ pub struct RivalWeights {
     /// Of what a word makes of the one after it ([`Bigrams::lift`]).
     #[serde(default)]
     pub bigram: f32,
-    /// Logit of the probability that a keyword is said: `f0 + f1 * logit of the two witnesses + f2 * logit of the share + f3 *
-    /// expected`.
-    pub fusion: [f32; 4],
+    /// Logit of the probability that a keyword is said: `f0 + f1 * logit of the two witnesses + f2 * logit of the share`.
+    pub fusion: [f32; 3],
 }
 
 /// Number of values that tell how well a word fits.
@@ -68,7 +67,7 @@ pub fn no_share() -> f32 {
 impl RivalWeights {
     /// Before they are learned.
     pub const UNLEARNED: Self =
-        Self { word: [25.0, 0.6, 0.4, -0.1, -15.4], gap: [0.2, 0.05], bigram: 0.0, fusion: [-2.5, 0.6, 0.5, 0.0] };
+        Self { word: [25.0, 0.6, 0.4, -0.1, -15.4], gap: [0.2, 0.05], bigram: 0.0, fusion: [-2.5, 0.6, 0.5] };
 
     /// Weight of a word with these witnesses.
     pub fn word(&self, features: &[f32; FEATURES]) -> f32 {

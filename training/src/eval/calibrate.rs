@@ -118,7 +118,7 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
         store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         for _ in 0..2 {
             let [fit, share, constant] = regress(&heard(&listen()?.0), Witness::All, false);
-            let fusion = [constant, fit, share, 0.0].map(|w| w as f32);
+            let fusion = [constant, fit, share].map(|w| w as f32);
             log::info!("probability {fusion:?}");
             let rivals = RivalWeights { fusion, ..rivals };
             store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
