@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Phone, TextError, parse_phones};
-use crate::packed::{deflate, inflate};
+use crate::packed::{deflate, inflate, shared};
 
 /// First bytes of a packed lexicon, with the version of the format.
 const MAGIC: &[u8; 8] = b"kwslex2\n";
@@ -18,17 +18,11 @@ const LARGEST: u64 = 64 << 20;
 ///
 /// Packed, it is two lists, the words and their pronunciations, sorted by word; a further pronunciation repeats the word. In memory
 /// the entries follow one another, each `shared prefix length, suffix length, suffix, phone count, phone ids`, one byte a number.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lexicon {
     entries: Vec<u8>,
     /// First word of each block and where the block begins.
     blocks: Vec<(Box<[u8]>, usize)>,
-    count: usize,
-}
-
-/// Length of what two strings begin with alike.
-fn shared(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// A list of strings of at most 255 bytes, by what each has in common with the one before. Numbers that are alike lie together, and
@@ -80,17 +74,17 @@ impl<'a> StringsReader<'a> {
         self.columns.iter().all(|c| c.is_empty())
     }
 
-    /// The next string; `None` at the end or where the data make no sense.
-    fn next(&mut self) -> Option<&[u8]> {
+    /// The next string after how many bytes it begins with of the one before; `None` at the end or where the data make no sense.
+    fn next(&mut self) -> Option<(usize, &[u8])> {
         let [begins, others, bytes] = &mut self.columns;
-        let (&same, &more) = (begins.split_off_first()?, others.split_off_first()?);
-        let more = bytes.split_off(..usize::from(more))?;
-        if usize::from(same) > self.last.len() || usize::from(same) + more.len() > 255 {
+        let [same, more] = [begins, others].map(|column| column.split_off_first().map(|&n| usize::from(n)));
+        let (same, more) = (same?, bytes.split_off(..more?)?);
+        if same > self.last.len() || same + more.len() > 255 {
             return None;
         }
-        self.last.truncate(usize::from(same));
+        self.last.truncate(same);
         self.last.extend_from_slice(more);
-        Some(&self.last)
+        Some((same, &self.last))
     }
 }
 
@@ -132,32 +126,26 @@ impl Lexicon {
         let (words, spoken) = (StringsReader::take(rest), StringsReader::take(rest));
         let cut = || TextError::Lexicon("a list is cut off");
         let (Some(mut words), Some(mut spoken), true) = (words, spoken, rest.is_empty()) else { return Err(cut()) };
-        let mut out = Self::default();
-        let mut last = Vec::new();
-        while !words.is_at_end() || !spoken.is_at_end() {
-            let (word, phones) = words.next().zip(spoken.next()).ok_or_else(cut)?;
+        let (mut entries, mut blocks) = (Vec::new(), Vec::new());
+        for entry in 0_usize.. {
+            if words.is_at_end() && spoken.is_at_end() {
+                break;
+            }
+            let ((mut same, word), (_, phones)) = words.next().zip(spoken.next()).ok_or_else(cut)?;
             if phones.iter().any(|&id| Phone::from_id(id.into()).is_none()) {
                 return Err(TextError::Lexicon("an entry has an unknown phone"));
             }
-            out.push(word, &last, phones);
-            word.clone_into(&mut last);
+            if entry.is_multiple_of(BLOCK) {
+                blocks.push((word.into(), entries.len()));
+                same = 0;
+            }
+            entries.extend([same as u8, (word.len() - same) as u8]);
+            entries.extend_from_slice(&word[same..]);
+            entries.push(phones.len() as u8);
+            entries.extend_from_slice(phones);
         }
-        out.entries.shrink_to_fit();
-        Ok(out)
-    }
-
-    /// Adds an entry after the one whose word is `last`; no word or pronunciation has more than 255 bytes.
-    fn push(&mut self, word: &[u8], last: &[u8], phones: &[u8]) {
-        let mut same = shared(word, last);
-        if self.count.is_multiple_of(BLOCK) {
-            self.blocks.push((word.into(), self.entries.len()));
-            same = 0;
-        }
-        self.entries.extend([same as u8, (word.len() - same) as u8]);
-        self.entries.extend_from_slice(&word[same..]);
-        self.entries.push(phones.len() as u8);
-        self.entries.extend_from_slice(phones);
-        self.count += 1;
+        entries.shrink_to_fit();
+        Ok(Self { entries, blocks })
     }
 
     /// Packs pronunciations; words or pronunciations of more than 255 bytes or phones are left out.

@@ -4,7 +4,7 @@
 //! it does not: `lift(a, b) = ln(p(b | a) / p(b))`, the pointwise mutual information (Church and Hanks, 1990).
 
 use crate::model::ModelError;
-use crate::packed::{deflate, inflate};
+use crate::packed::{deflate, inflate, shared};
 
 /// The file of a bundle that holds them.
 pub const BIGRAMS_FILE: &str = "bigrams.bin";
@@ -129,10 +129,10 @@ impl Bigrams {
         number(&mut body, self.words.len());
         let mut last: &[u8] = &[];
         for word in self.words.iter().map(|w| w.as_bytes()) {
-            let shared = word.iter().zip(last).take_while(|(a, b)| a == b).count();
-            number(&mut body, shared);
-            number(&mut body, word.len() - shared);
-            body.extend(&word[shared..]);
+            let same = shared(word, last);
+            number(&mut body, same);
+            number(&mut body, word.len() - same);
+            body.extend(&word[same..]);
             last = word;
         }
         let mut start = 0;

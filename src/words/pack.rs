@@ -1,7 +1,7 @@
 //! `rivals.bin`: the pronunciations that compete with keywords.
 
 use crate::model::ModelError;
-use crate::packed::{deflate, inflate};
+use crate::packed::{deflate, inflate, shared};
 use crate::text::Phone;
 
 /// The file of a bundle that holds them.
@@ -23,9 +23,9 @@ pub fn pack_rivals(pronunciations: &[Vec<Phone>]) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut last: &[Phone] = &[];
     for phones in sorted {
-        let shared = phones.iter().zip(last).take_while(|(a, b)| a == b).count();
-        entries.extend([shared as u8, (phones.len() - shared) as u8]);
-        entries.extend(phones[shared..].iter().map(|p| p.id() as u8));
+        let same = shared(phones, last);
+        entries.extend([same as u8, (phones.len() - same) as u8]);
+        entries.extend(phones[same..].iter().map(|p| p.id() as u8));
         last = phones;
     }
     deflate(MAGIC, &entries)
