@@ -1,6 +1,7 @@
 //! `kws-train fit`: the training loop, with checkpoints that a run can be resumed from to the bit.
 
 mod init;
+pub mod mean;
 mod metrics;
 mod run;
 
@@ -205,7 +206,8 @@ pub fn stream_batcher(config: &FitConfig, cache: &'static Cache, corpora: &[Corp
         parts: config.stream.parts as usize,
     };
     let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
-    Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)
+    let batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
+    Ok(if config.teacher.is_some() { batcher.taught() } else { batcher })
 }
 
 fn weights(model: &impl Variables) -> usize {
@@ -354,7 +356,7 @@ mod tests {
     #[test]
     fn the_configurations_in_the_repository_are_valid() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-        for name in ["stream.toml", "small.toml", "search.toml", "jmcl.toml"] {
+        for name in ["stream.toml", "taught.toml", "small.toml", "search.toml", "jmcl.toml"] {
             let config = FitConfig::read(&folder.join(name)).expect(name);
             config.stream.check().expect(name);
         }

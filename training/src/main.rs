@@ -20,6 +20,8 @@ enum Command {
     DataReport(data_report::DataReportArgs),
     /// Train; the same command again resumes.
     Fit(fit::FitArgs),
+    /// Write the weights half-way between the bundle that a run started from and the run's end.
+    Mean(fit::mean::MeanArgs),
     /// Write a bundle from a run's newest checkpoint, and prove that it computes the same.
     Export(export::ExportArgs),
     /// Train the grapheme-to-phoneme model on a dictionary, score it on held-out words, export it.
@@ -69,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Command::Prepare(args) => prepare::run(&args),
         Command::DataReport(args) => data_report::run(&args),
         Command::Fit(args) => fit::run(&args),
+        Command::Mean(args) => fit::mean::run(&args),
         Command::Export(args) => export::run(&args),
         Command::G2p(args) => g2p::run(&args),
         Command::Align(args) => align::run(&args),

@@ -151,10 +151,10 @@ impl StreamModel {
         (logits.permute([2, 0, 1]).log_softmax(-1, Kind::Float), proj)
     }
 
-    /// The loss of a batch, which a teacher may have heard as well.
+    /// The loss of a batch, whose clean crops a teacher may have heard.
     ///
     /// # Errors
-    /// None today; a batch of the wrong shape panics inside libtorch.
+    /// If there is a teacher and the batch holds nothing for it; a batch of the wrong shape panics inside libtorch.
     pub fn loss(
         &self,
         batch: &Batch,
@@ -164,10 +164,12 @@ impl StreamModel {
         teacher: Option<&Self>,
     ) -> Result<(Tensor, Terms)> {
         let device = self.vars.device();
-        let features = Tensor::from_slice(&batch.features).view(batch.features_shape).to_device(device);
+        let tensor = |features: &[f32]| Tensor::from_slice(features).view(batch.features_shape).to_device(device);
         let frames = batch.frames as i64;
-        let (log_probs, proj) = self.hear(&features, frames, mode);
-        let taught = teacher.map(|t| (t, no_grad(|| t.hear(&features, frames, Mode { norm: Norm::Running, ..mode }))));
+        let (log_probs, proj) = self.hear(&tensor(&batch.features), frames, mode);
+        ensure!(teacher.is_none() || !batch.clean.is_empty(), "the batch holds no crops for the teacher");
+        let hear = |teacher: &Self| teacher.hear(&tensor(&batch.clean), frames, Mode { norm: Norm::Running, ..mode });
+        let taught = teacher.map(|t| (t, no_grad(|| hear(t))));
         let ints = |v: &[i64]| Tensor::from_slice(v).to_device(device);
         let mut terms = Terms::default();
         let mut total = Tensor::zeros([], (Kind::Float, device));
@@ -288,7 +290,8 @@ mod tests {
         let frontend = FrontendConfig::default();
         let mut batcher =
             Batcher::new(cache, &[corpus], config, AugmentConfig::none(), frontend, shape, 1).expect("words");
-        let batch = batcher.batch(0).expect("a batch");
+        let mut batch = batcher.batch(0).expect("a batch");
+        batch.clean.clone_from(&batch.features);
         let weights = LossConfig { ctc: 0.0, clap: 0.0, bce: 0.0, dwd: 0.0, ..LossConfig::default() };
         let hear = |student: &StreamModel| {
             student.loss(&batch, &weights, false, Mode::EVAL, Some(&teacher)).expect("a batch that fits")

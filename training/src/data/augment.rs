@@ -231,7 +231,8 @@ impl<'a> Augmenter<'a> {
         voices
     }
 
-    /// Adds a noise; returns whether somebody speaks in it.
+    /// Adds a noise, at another pace and more or less shrill than it was recorded, for there are few; returns whether somebody
+    /// speaks in it.
     fn add_noise(&self, rng: &mut SmallRng, x: &mut [f32], snr_db: [f32; 2]) -> bool {
         let mut noise = vec![0.0_f32; x.len()];
         let mut spoken = false;
@@ -252,14 +253,23 @@ impl<'a> Augmenter<'a> {
                 if clip.is_empty() {
                     continue;
                 }
-                let start = rng.random_range(0..clip.len());
-                for (n, s) in noise.iter_mut().zip(clip.iter().cycle().skip(start)) {
-                    *n += f32::from(*s);
+                let (start, pace) = (rng.random_range(0..clip.len()), uniform(rng, [-0.5, 0.5]).exp2());
+                for (i, n) in noise.iter_mut().enumerate() {
+                    *n += f32::from(clip[(start + (i as f32 * pace) as usize) % clip.len()]);
                 }
             }
+            tilt(&mut noise, uniform(rng, [-0.8, 0.8]));
         }
         mix(x, &noise, uniform(rng, snr_db));
         spoken
+    }
+}
+
+/// Adds to each sample `share` of the one before: above 0 the low tones gain, below 0 the high ones.
+fn tilt(x: &mut [f32], share: f32) {
+    let mut last = 0.0;
+    for s in x {
+        (last, *s) = (*s, *s + share * last);
     }
 }
 
@@ -427,6 +437,14 @@ mod tests {
     #[test]
     fn filters_pass_and_stop() {
         let tone = |hz: f32| (0..8_000).map(|i| (std::f32::consts::TAU * hz * i as f32 / RATE).sin()).collect();
+        for (hz, share) in [(300.0, 0.8), (7_000.0, -0.8)] {
+            let mut x: Vec<f32> = tone(hz);
+            tilt(&mut x, share);
+            assert!(power(&x) > 1.0, "{hz} Hz");
+            tilt(&mut x, -share);
+            tilt(&mut x, -share);
+            assert!(power(&x) < 0.3, "{hz} Hz");
+        }
         for (hz, high_pass, passes) in [(300.0, false, true), (7_000.0, false, false), (50.0, true, false)] {
             let mut x: Vec<f32> = tone(hz);
             Biquad::new(1_000.0, high_pass).run(&mut x);

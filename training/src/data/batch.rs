@@ -1,6 +1,7 @@
 //! Batches: features, CTC targets, right and wrong windows with their texts.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -81,6 +82,8 @@ pub struct Shape {
 pub struct Batch {
     /// `[crops, mels, feature frames]`.
     pub features: Vec<f32>,
+    /// The same crops before rooms, noise, bands and masks, for a teacher; as long as `features`, or empty without one.
+    pub clean: Vec<f32>,
     /// Shape of `features`.
     pub features_shape: [i64; 3],
     /// Encoder frames of a crop that count; the features go on for as many as the output lags.
@@ -128,11 +131,23 @@ pub struct Batcher {
     themes: Arc<Vec<Vec<(usize, usize)>>>,
     counts: Arc<HashMap<String, u32>>,
     config: BatchConfig,
+    /// Whether a teacher hears the crops as well.
+    taught: bool,
     shape: Shape,
     frontend: FrontendConfig,
     /// Centre of each mel band, Hz.
     centres: Vec<f32>,
     seed: u64,
+}
+
+/// How the front end hears a crop.
+struct Listener {
+    /// What it has heard before, samples.
+    warm: Vec<f32>,
+    /// What the formants are multiplied by.
+    formants: Option<f32>,
+    /// Mel bands and frames without anything.
+    mask: Option<(Range<usize>, Range<usize>)>,
 }
 
 /// Utterances of the train split with aligned words.
@@ -201,10 +216,17 @@ impl Batcher {
             themes: Arc::new(themes),
             counts: Arc::new(counts),
             config,
+            taught: false,
             shape,
             frontend,
             seed,
         })
+    }
+
+    /// Batches that hold the crops for a teacher as well, see [`Batch::clean`].
+    #[must_use]
+    pub fn taught(self) -> Self {
+        Self { taught: true, ..self }
     }
 
     /// Number of recordings with aligned words, and of words that several speakers say.
@@ -227,8 +249,14 @@ impl Batcher {
         let mut mel = LogMel::new(&self.frontend).context("front end")?;
         for _ in 0..self.config.crops {
             let (mut crop, focus) = self.crop(&mut rng, samples, &themes);
+            let clean = self.taught.then(|| crop.audio.clone());
             let voices = self.augmenter.crop(&mut rng, &mut crop.audio);
-            self.features(&mut rng, &mut mel, &crop.audio, &mut builder.batch.features);
+            let listener = self.listener(&mut rng, feature_frames);
+            self.features(&listener, &mut mel, &crop.audio, &mut builder.batch.features);
+            if let Some(clean) = clean {
+                let listener = Listener { mask: None, ..listener };
+                self.features(&listener, &mut mel, &clean, &mut builder.batch.clean);
+            }
             let spans = self.spans(&mut rng, &crop, &focus);
             builder.add(&mut rng, &crop, &spans, voices);
         }
@@ -275,26 +303,36 @@ impl Batcher {
         (crop, focus)
     }
 
-    /// Log-mel frames of the crop, transposed to `[mels, frames]`, after a warm-up on other speech half of the time:
-    /// live, the running mean has always heard something before.
-    fn features(&self, rng: &mut SmallRng, mel: &mut LogMel, audio: &[f32], out: &mut Vec<f32>) {
-        mel.reset();
-        let hop = self.frontend.hop as usize;
-        let mut skip = 0;
+    /// What the front end has heard before a crop half of the time (live, the running mean has always heard something), and how it
+    /// hears the crop's `frames`.
+    fn listener(&self, rng: &mut SmallRng, frames: usize) -> Listener {
+        let mut warm = Vec::new();
         if rng.random::<bool>() {
+            let hop = self.frontend.hop as usize;
             let clip = self.cache.samples(self.utterances[rng.random_range(0..self.utterances.len())].clip);
-            skip = (clip.len() / hop).min(rng.random_range(20..250));
+            let hops = (clip.len() / hop).min(rng.random_range(20..250));
             let gain = 10_f32.powf(rng.random::<f32>() * 1.5 - 1.5) / 32_768.0;
-            let warm: Vec<f32> = clip[..skip * hop].iter().map(|s| f32::from(*s) * gain).collect();
-            mel.push(&warm, |_| {});
+            warm = clip[..hops * hop].iter().map(|s| f32::from(*s) * gain).collect();
         }
+        let formants = self.augmenter.formants(rng);
+        let mask = self.augmenter.masks(rng).then(|| {
+            let mels = self.frontend.mels as usize;
+            let (band, width) = (rng.random_range(0..mels), rng.random_range(1..8));
+            let (start, length) = (rng.random_range(0..frames), rng.random_range(1..8));
+            (band..(band + width).min(mels), start..start + length)
+        });
+        Listener { warm, formants, mask }
+    }
+
+    /// Log-mel frames of a crop, transposed to `[mels, frames]`.
+    fn features(&self, listener: &Listener, mel: &mut LogMel, audio: &[f32], out: &mut Vec<f32>) {
+        mel.reset();
+        let (hop, window) = (self.frontend.hop as usize, self.frontend.window as usize);
+        let before = listener.warm.len();
+        mel.push(&listener.warm, |_| {});
         // Frames that start in the warm-up but were not complete yet come out first.
-        let late = if skip == 0 {
-            0
-        } else {
-            skip - ((skip * hop).saturating_sub(self.frontend.window as usize) / hop
-                + usize::from(skip * hop >= self.frontend.window as usize))
-        };
+        let whole = if before < window { 0 } else { (before - window) / hop + 1 };
+        let late = before / hop - whole;
         let mels = self.frontend.mels as usize;
         let mut rows = Vec::with_capacity(audio.len() / hop * mels);
         let mut seen = 0;
@@ -305,15 +343,13 @@ impl Batcher {
             seen += 1;
         });
         let frames = rows.len() / mels;
-        if let Some(factor) = self.augmenter.formants(rng) {
+        if let Some(factor) = listener.formants {
             move_formants(&mut rows, &self.centres, factor);
         }
-        if self.augmenter.masks(rng) {
-            let (band, width) = (rng.random_range(0..mels), rng.random_range(1..8));
-            let (start, length) = (rng.random_range(0..frames), rng.random_range(1..8));
+        if let Some((bands, masked)) = &listener.mask {
             for (t, row) in rows.chunks_exact_mut(mels).enumerate() {
-                row[band..(band + width).min(mels)].fill(0.0);
-                if (start..start + length).contains(&t) {
+                row[bands.clone()].fill(0.0);
+                if masked.contains(&t) {
                     row.fill(0.0);
                 }
             }
@@ -586,5 +622,35 @@ mod tests {
         assert!(!silent.is_empty() && batch.said.iter().all(|(crop, _)| !silent.contains(crop)));
         let spoken = batch.target_lengths.len() - silent.len();
         assert!(batch.said.len() < spoken * batch.true_texts, "single words: no crop says every text");
+    }
+
+    #[test]
+    fn a_teacher_hears_the_crops_without_what_was_added() {
+        let (cache, corpus) = tiny_corpus();
+        let shape = Shape { stride: 3, delay: 1, parts: 4 };
+        let batcher = |augment| {
+            let config = BatchConfig { crops: 4, ..BatchConfig::default() };
+            let (corpora, frontend) = (std::slice::from_ref(&corpus), FrontendConfig::default());
+            Batcher::new(cache, corpora, config, augment, frontend, shape, 1).expect("words")
+        };
+        let batch = |augment| batcher(augment).taught().batch(0).expect("a batch");
+        let differ = |b: &Batch| {
+            assert_eq!(b.clean.len(), b.features.len());
+            let differences = b.clean.iter().zip(&b.features).map(|(a, b)| (a - b).abs());
+            differences.sum::<f32>() / b.clean.len() as f32
+        };
+        let voice = batch(AugmentConfig { formants: [0.9, 1.1], vocal_tract: 1.0, ..AugmentConfig::none() });
+        // What 16 bits leave of a crop: where it is silent, features tell it.
+        let rounded = differ(&voice);
+        assert!(!voice.clean.is_empty() && rounded < 0.05, "a voice is the teacher's as well: {rounded}");
+        let noise = AugmentConfig { noise: 1.0, ..AugmentConfig::none() };
+        let masks = AugmentConfig { spec_mask: 1.0, ..AugmentConfig::none() };
+        for added in [noise.clone(), masks] {
+            let added = differ(&batch(added));
+            assert!(added > rounded + 0.03, "{added}, of which {rounded} are rounding");
+        }
+        // What the student hears does not depend on it.
+        let alone = batcher(noise.clone()).batch(0).expect("a batch");
+        assert!(alone.clean.is_empty() && alone.features == batch(noise).features);
     }
 }

@@ -1,4 +1,5 @@
-//! What a student learns from a teacher that hears the same crops (Hinton et al., arXiv 1503.02531).
+//! What a student learns from a teacher (Hinton et al., arXiv 1503.02531) that hears the same crops without what makes them hard to
+//! hear (Li et al., arXiv 1708.05466).
 
 use tch::{Kind, Tensor};
 
