@@ -65,8 +65,8 @@ pub const PATH_MEMORY: usize = 6;
 struct Entry {
     /// Which lengths to compare.
     windows: Range<usize>,
-    /// [`super::keyword::Pronunciation::expected`].
-    expected: f32,
+    /// [`ScorerConfig::offset`].
+    offset: f32,
     /// Path scores of the last frames.
     recent: [f32; PATH_MEMORY],
 }
@@ -157,8 +157,8 @@ impl Matcher {
                 let windows = self.config.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.paths.add(&pronunciation.phones);
                 self.anchors.extend_from_slice(pronunciation.embedding.values());
-                let expected = pronunciation.expected();
-                self.entries.push(Entry { windows, expected, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
+                let offset = self.config.offset(keyword, pronunciation);
+                self.entries.push(Entry { windows, offset, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
             }
             self.ends.push(self.entries.len());
         }
@@ -240,7 +240,7 @@ impl Matcher {
                             (cosine, length) = (value, self.config.window_frames[w]);
                         }
                     }
-                    let fit = self.config.fuse(cosine, path, entry.expected);
+                    let fit = self.config.fuse(cosine, path, entry.offset);
                     if fit > best.fit {
                         let start = end.saturating_sub(length as u64);
                         let peak = Peak { score: sigmoid(fit), start, end };

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::keyword::{Keyword, Pronunciation};
 use crate::model::ModelError;
 use crate::words::RivalWeights;
 
@@ -24,6 +25,10 @@ pub struct ScorerConfig {
     /// Learned on development data: `logit = f0 + f1 * cosine logit + f2 * path + f3 * expected`, the last of
     /// which is [`crate::detect::Pronunciation::expected`].
     pub fusion: [f32; 4],
+    /// Learned on development data, and added to that logit: weights of the logarithm of the number of ways to say a keyword, each of
+    /// which brings false alarms of its own, and of that of the phones of the way.
+    #[serde(default)]
+    pub ways: [f32; 2],
     /// Score that counts as a detection at sensitivity 0.5.
     pub threshold: f32,
     /// Learned on development data: logarithm of the odds that what scores 0.5 is the word, among words that are said.
@@ -57,6 +62,7 @@ impl Default for ScorerConfig {
             cos_scale: 10.0,
             cos_bias: -5.0,
             fusion: [0.0, 1.0, 1.0, 0.0],
+            ways: [0.0; 2],
             threshold: 0.5,
             prior: prior(),
             words: words(),
@@ -85,6 +91,7 @@ impl ScorerConfig {
         if numbers
             .iter()
             .chain(&self.fusion)
+            .chain(&self.ways)
             .chain(&self.words)
             .chain([&self.cos_scale, &self.cos_bias, &self.prior])
             .copied()
@@ -117,10 +124,22 @@ impl ScorerConfig {
         nearest..nearest + 1
     }
 
-    /// Fused score, a logit, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0).
-    pub fn fuse(&self, cosine: f32, path: f32, expected: f32) -> f32 {
-        let [f0, f1, f2, f3] = self.fusion;
-        f0 + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path + f3 * expected
+    /// What [`Self::fuse`] starts from for one of the ways to say a keyword.
+    pub fn offset(&self, keyword: &Keyword, way: &Pronunciation) -> f32 {
+        let [expected, ways, phones] = Self::traits(keyword, way);
+        self.fusion[0] + self.fusion[3] * expected + self.ways[0] * ways + self.ways[1] * phones
+    }
+
+    /// What the offset depends on: what is expected of the way, and the logarithms of the number of ways and of the way's phones.
+    pub fn traits(keyword: &Keyword, way: &Pronunciation) -> [f32; 3] {
+        let log = |count: usize| (count.max(1) as f32).ln();
+        [way.expected(), log(keyword.pronunciations.len()), log(way.phones.len())]
+    }
+
+    /// Fused score, a logit, of a cosine and a path score (mean log-likelihood ratio a phone, at most 0), from a way's offset on.
+    pub fn fuse(&self, cosine: f32, path: f32, offset: f32) -> f32 {
+        let [_, f1, f2, _] = self.fusion;
+        offset + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path
     }
 
     /// Logit of the probability that a keyword is said, by [`Self::fuse`]'s logit and that of the share among rivals.
@@ -168,6 +187,8 @@ pub fn log_add(a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::Embedding;
+    use crate::text::parse_phones;
 
     #[test]
     fn sensitivity_moves_the_threshold_both_ways() {
@@ -179,11 +200,26 @@ mod tests {
 
     #[test]
     fn fusion_by_hand() {
-        let config =
-            ScorerConfig { cos_scale: 10.0, cos_bias: -5.0, fusion: [0.5, 2.0, 1.5, -0.25], ..ScorerConfig::default() };
-        // 0.5 + 2 (10 * 0.7 - 5) + 1.5 (-1) - 0.25 * 4
-        let want = 0.5 + 4.0 - 1.5 - 1.0;
-        assert!((config.fuse(0.7, -1.0, 4.0) - want).abs() < 1e-6);
+        let config = ScorerConfig {
+            cos_scale: 10.0,
+            cos_bias: -5.0,
+            fusion: [0.5, 2.0, 1.5, -0.25],
+            ways: [-0.5, -2.0],
+            ..ScorerConfig::default()
+        };
+        let way = |phones: &str| Pronunciation {
+            phones: parse_phones(phones).expect("ARPAbet"),
+            embedding: Embedding::new(vec![1.0]).expect("a direction"),
+            frames: None,
+            level: Some(4.0),
+        };
+        let pronunciations = vec![way("EH N D"), way("AE N")];
+        let keyword = Keyword { name: "and".into(), pronunciations, threshold: None };
+        let offset = config.offset(&keyword, &keyword.pronunciations[0]);
+        // 0.5 - 0.25 * 4 - 0.5 ln 2 - 2 ln 3
+        assert!((offset - (-0.5 - 0.5 * 2_f32.ln() - 2.0 * 3_f32.ln())).abs() < 1e-6);
+        // 2 (10 * 0.7 - 5) + 1.5 (-1)
+        assert!((config.fuse(0.7, -1.0, offset) - (offset + 4.0 - 1.5)).abs() < 1e-6);
         assert_eq!(config.contest(0.7, -1.0), 0.7);
         let rivals = RivalWeights { fusion: [0.5, 2.0, 1.5], ..RivalWeights::UNLEARNED };
         let config = ScorerConfig { rivals: Some(rivals), ..config };

@@ -96,7 +96,8 @@ impl Core for StreamCore {
 struct Entry {
     /// Which lengths to compare.
     windows: Range<usize>,
-    expected: f32,
+    /// [`ScorerConfig::offset`].
+    offset: f32,
 }
 
 /// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
@@ -162,7 +163,7 @@ impl WindowedCore {
         let end = self.frame + 1;
         let mut best = FrameScore::nothing(self.frame, 0.0);
         for i in entries {
-            let Entry { windows, expected } = &self.entries[i];
+            let Entry { windows, offset } = &self.entries[i];
             let anchor = &self.anchors[i * dim..(i + 1) * dim];
             for w in windows.clone() {
                 let length = self.scorer.window_frames[w] as u64;
@@ -171,7 +172,7 @@ impl WindowedCore {
                 }
                 let at = (w * hops + hop) * dim;
                 let cosine = dot(anchor, &self.embedded[at..at + dim]);
-                let fit = self.scorer.fuse(cosine, 0.0, *expected);
+                let fit = self.scorer.fuse(cosine, 0.0, *offset);
                 if fit > best.fit {
                     let peak = Peak { score: sigmoid(fit), start: end - length, end };
                     best = FrameScore { peak, cosine, fit, ..best };
@@ -212,7 +213,7 @@ impl Core for WindowedCore {
                 let phones = pronunciation.phones.len().max(1);
                 let windows = self.scorer.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.anchors.extend_from_slice(pronunciation.embedding.values());
-                self.entries.push(Entry { windows, expected: pronunciation.expected() });
+                self.entries.push(Entry { windows, offset: self.scorer.offset(keyword, pronunciation) });
             }
             self.ends.push(self.entries.len());
         }

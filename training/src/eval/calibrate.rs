@@ -1,10 +1,10 @@
 //! `kws-train calibrate`: learns on development data how the two witnesses become one score, and what a score means.
 //!
 //! Samples are the highest frames of each recording and word, so that what is fitted is what is scored. A logistic
-//! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word the values of
-//! `z` that let through one and ten false alarms an hour are read off; a line through the former over what is expected of a word
-//! (`Pronunciation::expected`) and the
-//! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all words:
+//! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word and for phrases the values
+//! of `z` that let through one and ten false alarms an hour are read off; a median regression of the former on what is known of a
+//! text (`ScorerConfig::traits`: what is expected of it, its ways, its length) and the
+//! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all texts:
 //! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the probability that a search
 //! goes by: a regression over what both say and the share among rivals, whose weights are learned before (`lattice`). Last, the
 //! weights of the witnesses where whole words compete.
@@ -45,6 +45,9 @@ pub struct CalibrateArgs {
     /// Words drawn from the transcripts.
     #[arg(long, default_value_t = 150)]
     pub words: usize,
+    /// Phrases of two and three words drawn from the transcripts, to see what their false alarms depend on.
+    #[arg(long, default_value_t = 150)]
+    pub phrases: usize,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -67,6 +70,9 @@ pub enum Witness {
 /// Sensitivity at which places count that may be a word: under ten false alarms an hour they are not worth a look.
 const JUMPY: f32 = 0.75;
 
+/// What is known of a text before it is heard: [`ScorerConfig::traits`] of its first way.
+type Traits = [f64; 3];
+
 /// Cosine logit and path, or the logit of both and that of the share among rivals, and a constant.
 type Features = [f64; 3];
 
@@ -86,6 +92,14 @@ pub(super) fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
     drawn(words, most)
 }
 
+/// Phrases of two and three words that follow one another in the transcripts, drawn by hash.
+fn draw_phrases(recordings: &[Recording], most: usize) -> Vec<String> {
+    let rows = recordings.iter().flat_map(|r| [2, 3].into_iter().flat_map(|n| r.words.windows(n)));
+    let phrases: BTreeSet<String> =
+        rows.map(|row| row.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ")).collect();
+    drawn(phrases.iter().map(String::as_str), most)
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -93,23 +107,26 @@ pub(super) fn draw_words(recordings: &[Recording], most: usize) -> Vec<String> {
 pub fn run(args: &CalibrateArgs) -> Result<()> {
     let recordings = read(&args.manifests, &args.split, args.half)?;
     let words = draw_words(&recordings, args.words);
+    let texts = [&words[..], &draw_phrases(&recordings, args.phrases)].concat();
     let hours = hours(&recordings);
-    let listen = || -> Result<(Vec<Sample>, Vec<f64>)> {
-        let (samples, expected) = collect(&Bundle::load(&args.model)?, &words, &recordings, args.threads)?;
+    let listen = |texts: &[String]| -> Result<(Vec<Sample>, Vec<Traits>)> {
+        let (samples, traits) = collect(&Bundle::load(&args.model)?, texts, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         log::info!("{} samples in {hours:.2} h, {said} said", samples.len());
-        Ok((samples, expected))
+        Ok((samples, traits))
     };
     store(&args.model, |scorer| scorer.rivals = None)?;
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
     for _ in 0..2 {
-        let (samples, expected) = listen()?;
+        let (samples, traits) = listen(&texts)?;
         let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
-        let fusion = fit(&samples, &expected, hours, witness)?;
-        let prior = prior(&samples, &expected, fusion);
-        log::info!("fusion {fusion:?}, prior {prior:.3}");
-        store(&args.model, |scorer| (scorer.fusion, scorer.prior, scorer.threshold) = (fusion, prior, 0.5))?;
+        let (fusion, ways) = fit(&samples, words.len(), &traits, hours, witness)?;
+        let prior = prior(&samples, &traits[..words.len()], fusion, ways);
+        log::info!("fusion {fusion:?}, ways {ways:?}, prior {prior:.3}");
+        store(&args.model, |scorer| {
+            (scorer.fusion, scorer.ways, scorer.prior, scorer.threshold) = (fusion, ways, prior, 0.5);
+        })?;
     }
     // Then the third witness, with the logit of the two as the first.
     if args.witness == Witness::All
@@ -117,7 +134,7 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     {
         store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
         for _ in 0..2 {
-            let [fit, share, constant] = regress(&heard(&listen()?.0), Witness::All, false);
+            let [fit, share, constant] = regress(&heard(&listen(&words)?.0), Witness::All, false);
             let fusion = [constant, fit, share].map(|w| w as f32);
             log::info!("probability {fusion:?}");
             let rivals = RivalWeights { fusion, ..rivals };
@@ -130,16 +147,16 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     Ok(())
 }
 
-/// The samples, and what is expected of every word: [`kws_live::detect::Pronunciation::expected`].
+/// The samples, and the traits of every text.
 fn collect(
     bundle: &Bundle,
-    words: &[String],
+    texts: &[String],
     recordings: &[Recording],
     threads: usize,
-) -> Result<(Vec<Sample>, Vec<f64>)> {
+) -> Result<(Vec<Sample>, Vec<Traits>)> {
     let mut enroller = Enroller::new(bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
-        words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
+        texts.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
     let scorer = bundle.manifest.scorer.clone();
     let rivals = scorer.rivals.is_some();
     let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
@@ -150,8 +167,8 @@ fn collect(
     })?;
     let mut out = Vec::new();
     for (recording, bests) in recordings.iter().zip(per_file) {
-        for (index, (word, best)) in words.iter().zip(bests).enumerate() {
-            let places = recording.places(word);
+        for (index, (text, best)) in texts.iter().zip(bests).enumerate() {
+            let places = recording.places(text);
             let Some(best) = best else { continue };
             let seconds = |s: u64| s as f32 / crate::data::RATE;
             let at_place = places.iter().any(|p| hits(seconds(best.start), seconds(best.end), *p));
@@ -165,42 +182,65 @@ fn collect(
             }
         }
     }
-    let expected = keywords.iter().map(|k| f64::from(k.pronunciations[0].expected())).collect();
-    Ok((out, expected))
+    let traits = keywords.iter().map(|k| ScorerConfig::traits(k, &k.pronunciations[0]).map(f64::from)).collect();
+    Ok((out, traits))
 }
 
-/// Fusion `[f0, f1, f2, f3]` of the scorer.
-fn fit(samples: &[Sample], expected: &[f64], hours: f64, witness: Witness) -> Result<[f32; 4]> {
-    let [w1, w2, _] = regress(samples, witness, true);
-    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); expected.len()];
+/// The scorer's `fusion`, by the first `words` texts, and its `ways`.
+fn fit(
+    samples: &[Sample],
+    words: usize,
+    traits: &[Traits],
+    hours: f64,
+    witness: Witness,
+) -> Result<([f32; 4], [f32; 2])> {
+    let of_words: Vec<Sample> = samples.iter().filter(|s| s.word < words).copied().collect();
+    let [w1, w2, _] = regress(&of_words, witness, true);
+    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); traits.len()];
     for s in samples.iter().filter(|s| !s.said) {
         wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
     }
-    // (what is expected, value at one false alarm an hour, at ten) of every word.
-    let marks: Vec<(f64, f64, f64)> = wrong
+    // (traits, value at one false alarm an hour, at ten) of every text.
+    let marks: Vec<(Traits, f64, f64)> = wrong
         .iter_mut()
-        .zip(expected)
-        .filter_map(|(z, &x)| {
+        .zip(traits)
+        .filter_map(|(z, &traits)| {
             z.sort_by(|a, b| b.total_cmp(a));
             let at = |rate: f64| z.get((rate * hours).round() as usize).copied();
-            Some((x, at(1.0)?, at(10.0)?))
+            Some((traits, at(1.0)?, at(10.0)?))
         })
         .collect();
     ensure!(marks.len() > 10, "too few recordings to count ten false alarms an hour");
     let gap = median(marks.iter().map(|m| m.1 - m.2).collect()).max(1e-3);
-    let slope = theil_sen(&marks);
-    let start = median(marks.iter().map(|m| m.1 - slope * m.0).collect());
+    let [start, expected, ways, phones] = median_regression(marks.iter().map(|&(t, one, _)| (t, one)));
     let scale = std::f64::consts::LN_10 / gap;
-    Ok([-start * scale, w1 * scale, w2 * scale, -slope * scale].map(|w| w as f32))
+    let fusion = [-start * scale, w1 * scale, w2 * scale, -expected * scale];
+    Ok((fusion.map(|w| w as f32), [ways, phones].map(|w| (-w * scale) as f32)))
 }
 
-/// Slope of the marks' second value over their first: the median over all pairs, which outliers do not move.
-fn theil_sen(marks: &[(f64, f64, f64)]) -> f64 {
-    let mut slopes = Vec::new();
-    for (i, a) in marks.iter().enumerate() {
-        slopes.extend(marks[..i].iter().filter(|b| (a.0 - b.0).abs() > 1e-6).map(|b| (a.1 - b.1) / (a.0 - b.0)));
+/// Constant and weights with which `traits` come nearest to the values by the sum of what is missing, which outliers do not move:
+/// least squares, weighed anew by what was missing (Schlossmacher 1973), with a small ridge.
+fn median_regression(marks: impl Iterator<Item = (Traits, f64)>) -> [f64; 4] {
+    let rows: Vec<([f64; 4], f64)> = marks.map(|([a, b, c], value)| ([1.0, a, b, c], value)).collect();
+    let mut w = [0.0; 4];
+    for pass in 0..100 {
+        let (mut a, mut b) = ([[0.0; 4]; 4], [0.0; 4]);
+        for (x, value) in &rows {
+            let missing = (value - dot(&w, x)).abs();
+            let weight = if pass == 0 { 1.0 } else { 1.0 / missing.max(1e-3) };
+            for i in 0..4 {
+                b[i] += weight * x[i] * value;
+                for j in 0..4 {
+                    a[i][j] += weight * x[i] * x[j];
+                }
+            }
+        }
+        for (i, row) in a.iter_mut().enumerate() {
+            row[i] += 1e-6;
+        }
+        w = solve(a, b);
     }
-    if slopes.is_empty() { 0.0 } else { median(slopes) }
+    w
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -208,7 +248,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn dot(a: &Features, b: &Features) -> f64 {
+fn dot<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
@@ -260,30 +300,33 @@ fn regress(samples: &[Sample], witness: Witness, balanced: bool) -> Features {
 }
 
 /// Solves `a x = b` by Gaussian elimination; `a` is positive definite.
-fn solve(mut a: [[f64; 3]; 3], mut b: Features) -> Features {
-    for i in 0..3 {
-        for r in i + 1..3 {
+fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> [f64; N] {
+    for i in 0..N {
+        for r in i + 1..N {
             let factor = a[r][i] / a[i][i];
-            for c in i..3 {
+            for c in i..N {
                 a[r][c] -= factor * a[i][c];
             }
             b[r] -= factor * b[i];
         }
     }
-    for i in (0..3).rev() {
-        let known: f64 = (i + 1..3).map(|c| a[i][c] * b[c]).sum();
+    for i in (0..N).rev() {
+        let known: f64 = (i + 1..N).map(|c| a[i][c] * b[c]).sum();
         b[i] = (b[i] - known) / a[i][i];
     }
     b
 }
 
-/// The prior of the scorer: with it, the probabilities of what a search looks at add up to the number of said words in it.
-fn prior(samples: &[Sample], expected: &[f64], fusion: [f32; 4]) -> f32 {
+/// The prior of the scorer: with it, the probabilities of what a search looks at add up to the number of said words in it. Samples of
+/// texts without traits do not count.
+fn prior(samples: &[Sample], traits: &[Traits], fusion: [f32; 4], ways: [f32; 2]) -> f32 {
     let [f0, f1, f2, f3] = fusion.map(f64::from);
+    let [ways, phones] = ways.map(f64::from);
     let scorer = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
     let least = f64::from(logit(scorer.threshold_at(JUMPY)));
-    let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * expected[s.word];
-    let seen: Vec<(f64, bool)> = samples.iter().map(|s| (logit(s), s.said)).filter(|s| s.0 >= least).collect();
+    let logit = |s: &Sample| Some(f0 + f1 * s.x[0] + f2 * s.x[1] + dot(&[f3, ways, phones], traits.get(s.word)?));
+    let logits = samples.iter().filter_map(|s| Some((logit(s)?, s.said)));
+    let seen: Vec<(f64, bool)> = logits.filter(|s| s.0 >= least).collect();
     let said = seen.iter().filter(|s| s.1).count() as f64;
     let sum = |prior: f64| seen.iter().map(|s| f64::from(sigmoid((s.0 + prior) as f32))).sum::<f64>();
     // The expected number rises with the prior: bisection.
@@ -330,23 +373,33 @@ mod tests {
 
     #[test]
     fn a_score_of_a_half_is_one_false_alarm_an_hour() {
-        // Twelve words, ten hours; negatives spread evenly over 0..10 plus twice what is expected; the said ones are far above.
-        let expected: Vec<f64> = (0..12).map(|i| f64::from(3 + i % 4).ln()).collect();
+        // Words, then phrases; ten hours; negatives spread evenly over -10..0 plus what the traits bring; the said ones are far above.
+        let traits = |i: u32| [3 + i % 4, 1 + i % 3, 2 + i % 5].map(|n| f64::from(n).ln());
+        let all: Vec<Traits> = (0..24).map(traits).collect();
         let mut samples = Vec::new();
-        for (word, &x) in expected.iter().enumerate() {
-            let shift = 2.0 * x;
+        for (word, t) in all.iter().enumerate() {
+            let shift = 2.0 * t[0] + 0.5 * t[1] + 0.25 * t[2] - 10.0;
             let sample = |x: f64, i: u32, said| Sample { word, x: [x, f64::from(i * 53 % 97) / 48.0 - 1.0, 1.0], said };
             samples.extend((0..1_000).map(|i| sample(f64::from(i) / 100.0 + shift, i, false)));
             samples.extend((0..10).map(|i| sample(9.0 + shift + f64::from(i), i, true)));
         }
-        let [f0, f1, f2, f3] = fit(&samples, &expected, 10.0, Witness::Both).expect("enough words").map(f64::from);
-        for (word, &x) in expected.iter().enumerate() {
-            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + f3 * x;
+        let (fusion, ways) = fit(&samples, 12, &all, 10.0, Witness::Both).expect("enough words");
+        let ([f0, f1, f2, f3], [ways, phones]) = (fusion.map(f64::from), ways.map(f64::from));
+        for (word, t) in all.iter().enumerate() {
+            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + dot(&[f3, ways, phones], t);
             let over = |least: f64| samples.iter().filter(|s| s.word == word && !s.said && logit(s) > least).count();
             assert!((5..=15).contains(&over(0.0)), "{} false alarms in ten hours at 0.5", over(0.0));
             let ten = over(-std::f64::consts::LN_10);
             assert!((90..=110).contains(&ten), "{ten} false alarms in ten hours at 0.09");
         }
+    }
+
+    #[test]
+    fn a_median_regression_does_not_mind_outliers() {
+        let traits = |i: u32| [f64::from(i % 7), f64::from(i % 3), f64::from(i % 5)];
+        let value = |i: u32| 1.0 + dot(&[2.0, -0.5, 0.25], &traits(i)) + if i.is_multiple_of(6) { 100.0 } else { 0.0 };
+        let w = median_regression((0..90).map(|i| (traits(i), value(i))));
+        assert!(w.iter().zip([1.0, 2.0, -0.5, 0.25]).all(|(a, b)| (a - b).abs() < 1e-2), "{w:?}");
     }
 
     #[test]
@@ -356,7 +409,9 @@ mod tests {
         let mut samples = vec![sample(-1.0, false); 40];
         samples.extend(vec![sample(2.0, true); 10]);
         samples.push(sample(-9.0, true));
-        let prior = f64::from(prior(&samples, &[0.0], [0.0, 1.0, 0.0, 0.0]));
+        // A phrase that does not count.
+        samples.extend(vec![Sample { word: 1, ..sample(3.0, false) }; 20]);
+        let prior = f64::from(prior(&samples, &[[0.0; 3]], [0.0, 1.0, 0.0, 0.0], [0.0; 2]));
         let p = |x: f64| 1.0 / (1.0 + (-(x + prior)).exp());
         assert!((40.0 * p(-1.0) + 10.0 * p(2.0) - 10.0).abs() < 1e-3, "{prior}");
     }

@@ -103,7 +103,7 @@ impl Ear<'_> {
         let (width, dim) = (spec.proj_dim(), self.head.dim());
         let seconds = self.encoder.frame_samples() as f32 / RATE;
         // The two witnesses alone.
-        let weigh = |cosine, path| self.scorer.fuse(cosine, path, 0.0) - self.scorer.fusion[0];
+        let weigh = |cosine, path| self.scorer.fuse(cosine, path, 0.0);
         let mut ring = PrefixRing::new(spec.parts, spec.part_dim, lengths.last().copied().unwrap_or(1));
         let mut pooled = vec![0.0; lengths.len() * width];
         let mut windows = vec![0.0; lengths.len() * dim];
