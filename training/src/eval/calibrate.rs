@@ -257,12 +257,17 @@ fn heard(samples: &[Sample]) -> Vec<Sample> {
     samples.iter().filter(|s| s.x[0] >= f64::from(LEAST_LOGIT)).copied().collect()
 }
 
-/// Newton's method on the log loss with a small ridge; where asked for, both classes count the same, however many there are of
-/// each. The weight of neither witness may be negative, and of one that is not weighed it is zero.
+/// Newton's method on the log loss with a small ridge, over standardised witnesses; where asked for, both classes count the same,
+/// however many there are of each. The weight of neither witness may be negative, and of one that is not weighed it is zero.
 fn regress(samples: &[Sample], witness: Witness, balanced: bool) -> Features {
     let all = samples.len().max(1) as f64;
     let said = if balanced { 2.0 * samples.iter().filter(|s| s.said).count().max(1) as f64 } else { all };
     let unsaid = if balanced { 2.0 * (all - said / 2.0).max(1.0) } else { all };
+    let weight = |s: &Sample| 1.0 / if s.said { said } else { unsaid };
+    let mean = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(|s| weight(s) * of(s)).sum::<f64>();
+    let means = [0, 1].map(|i| mean(&|s| s.x[i]));
+    let spreads = [0, 1].map(|i| mean(&|s| (s.x[i] - means[i]).powi(2)).sqrt().max(1e-9));
+    let standard = |s: &Sample| [(s.x[0] - means[0]) / spreads[0], (s.x[1] - means[1]) / spreads[1], 1.0];
     let mut free = [witness != Witness::Path, witness != Witness::Cosine, true];
     loop {
         let mut w = [0.0; 3];
@@ -270,13 +275,13 @@ fn regress(samples: &[Sample], witness: Witness, balanced: bool) -> Features {
             let mut gradient = [0.0; 3];
             let mut hessian = [[0.0; 3]; 3];
             for s in samples {
-                let p = f64::from(sigmoid(dot(&w, &s.x) as f32));
-                let weight = 1.0 / if s.said { said } else { unsaid };
+                let x = standard(s);
+                let p = f64::from(sigmoid(dot(&w, &x) as f32));
                 let error = p - f64::from(u8::from(s.said));
                 for i in 0..3 {
-                    gradient[i] += weight * error * s.x[i];
+                    gradient[i] += weight(s) * error * x[i];
                     for j in 0..3 {
-                        hessian[i][j] += weight * p * (1.0 - p) * s.x[i] * s.x[j];
+                        hessian[i][j] += weight(s) * p * (1.0 - p) * x[i] * x[j];
                     }
                 }
             }
@@ -292,10 +297,12 @@ fn regress(samples: &[Sample], witness: Witness, balanced: bool) -> Features {
             let step = solve(hessian, gradient);
             w.iter_mut().zip(step).for_each(|(w, s)| *w -= s.clamp(-2.0, 2.0));
         }
-        match (0..2).find(|&i| w[i] < 0.0) {
-            Some(i) => free[i] = false,
-            None => return w,
+        if let Some(i) = (0..2).find(|&i| w[i] < 0.0) {
+            free[i] = false;
+            continue;
         }
+        let [w1, w2] = [w[0] / spreads[0], w[1] / spreads[1]];
+        return [w1, w2, w[2] - w1 * means[0] - w2 * means[1]];
     }
 }
 
@@ -373,12 +380,12 @@ mod tests {
 
     #[test]
     fn a_score_of_a_half_is_one_false_alarm_an_hour() {
-        // Words, then phrases; ten hours; negatives spread evenly over -10..0 plus what the traits bring; the said ones are far above.
+        // Words, then phrases; ten hours; negatives spread evenly over 0..10 plus what the traits bring; the said ones are far above.
         let traits = |i: u32| [3 + i % 4, 1 + i % 3, 2 + i % 5].map(|n| f64::from(n).ln());
         let all: Vec<Traits> = (0..24).map(traits).collect();
         let mut samples = Vec::new();
         for (word, t) in all.iter().enumerate() {
-            let shift = 2.0 * t[0] + 0.5 * t[1] + 0.25 * t[2] - 10.0;
+            let shift = 2.0 * t[0] + 0.5 * t[1] + 0.25 * t[2];
             let sample = |x: f64, i: u32, said| Sample { word, x: [x, f64::from(i * 53 % 97) / 48.0 - 1.0, 1.0], said };
             samples.extend((0..1_000).map(|i| sample(f64::from(i) / 100.0 + shift, i, false)));
             samples.extend((0..10).map(|i| sample(9.0 + shift + f64::from(i), i, true)));
