@@ -206,8 +206,7 @@ pub fn stream_batcher(config: &FitConfig, cache: &'static Cache, corpora: &[Corp
         parts: config.stream.parts as usize,
     };
     let (batch, augment, frontend) = (config.batch.clone(), config.augment.clone(), config.frontend.clone());
-    let batcher = Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)?;
-    Ok(if config.teacher.is_some() { batcher.taught() } else { batcher })
+    Batcher::new(cache, corpora, batch, augment, frontend, shape, config.seed)
 }
 
 fn weights(model: &impl Variables) -> usize {
@@ -226,6 +225,9 @@ fn fit_stream(
     // A teacher may look further ahead.
     let ahead = config.teacher.as_deref().map(init::delay).transpose()?.unwrap_or_default();
     let mut batcher = stream_batcher(config, cache, corpora, ahead)?;
+    if config.teacher.is_some() {
+        batcher = batcher.taught();
+    }
     let fresh = !args.out.join(CHECKPOINT).exists();
     let bundle = args.init.as_ref().filter(|i| fresh && i.is_dir());
     // For the statistics of what comes out of a bundle.

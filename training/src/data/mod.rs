@@ -2,6 +2,7 @@
 
 mod augment;
 mod batch;
+mod builder;
 mod cache;
 mod crop;
 mod librispeech;

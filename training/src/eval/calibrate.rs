@@ -79,7 +79,7 @@ type Features = [f64; 3];
 /// The highest frame of a keyword in a recording.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// Index of the word.
+    /// Index of the text.
     word: usize,
     x: Features,
     said: bool,
