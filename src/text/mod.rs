@@ -3,6 +3,7 @@
 mod g2p;
 mod keyword;
 mod lexicon;
+mod number;
 mod phoneme;
 mod pronounce;
 mod spell;

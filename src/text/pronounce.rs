@@ -80,19 +80,13 @@ impl Pronouncer {
         } else {
             spec.phones.iter().map(|p| Said { phones: p.clone(), source: Source::Given }).collect()
         };
-        for way in &said {
-            if !PHONES.contains(&way.phones.len()) {
-                let phones = way.phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ");
-                let keyword = spec.name.clone();
-                let short = way.phones.len() < *PHONES.start();
-                return Err(if short {
-                    TextError::TooShort { keyword, phones }
-                } else {
-                    TextError::TooLong { keyword, count: way.phones.len(), most: *PHONES.end() }
-                });
-            }
+        // Of several ways in the lexicon those that can be heard are enough: `AI` is EY AY, and not AY.
+        let given = !spec.phones.is_empty();
+        let fits = |way: &Said| PHONES.contains(&way.phones.len());
+        match said.iter().find(|way| !fits(way)) {
+            Some(unfit) if given || !said.iter().any(fits) => Err(misfit(&spec.name, &unfit.phones)),
+            _ => Ok(said.into_iter().filter(fits).collect()),
         }
-        Ok(said)
     }
 
     fn text(&mut self, text: &str) -> Result<Vec<Said>, TextError> {
@@ -101,16 +95,7 @@ impl Pronouncer {
             if reading.is_empty() {
                 return Err(TextError::Unsayable(text.into()));
             }
-            let mut ways = vec![Said { phones: Vec::new(), source: Source::Given }];
-            for token in &reading {
-                let words = self.token(token)?;
-                let join = |a: &Said, b: &Said| Said {
-                    phones: [a.phones.as_slice(), &b.phones].concat(),
-                    source: a.source.max(b.source),
-                };
-                // The dictionary's order comes first in every word, so what is cut off is the least usual.
-                ways = words.iter().flat_map(|w| ways.iter().map(move |v| join(v, w))).take(MOST).collect();
-            }
+            let ways = self.sequence(&reading)?;
             for way in ways {
                 if out.len() < MOST && !out.iter().any(|o| o.phones == way.phones) {
                     out.push(way);
@@ -120,19 +105,48 @@ impl Pronouncer {
         Ok(out)
     }
 
+    /// The ways to say tokens one after the other.
+    fn sequence(&mut self, tokens: &[Token]) -> Result<Vec<Said>, TextError> {
+        let mut ways = vec![Said { phones: Vec::new(), source: Source::Given }];
+        for token in tokens {
+            let words = self.token(token)?;
+            let join = |a: &Said, b: &Said| Said {
+                phones: [a.phones.as_slice(), &b.phones].concat(),
+                source: a.source.max(b.source),
+            };
+            // The dictionary's order comes first in every word, so what is cut off is the least usual.
+            ways = words.iter().flat_map(|w| ways.iter().map(move |v| join(v, w))).take(MOST).collect();
+        }
+        Ok(ways)
+    }
+
     fn token(&mut self, token: &Token) -> Result<Vec<Said>, TextError> {
         let word = token.word.as_str();
-        let known = self.lexicon.get(word);
+        let known = self.known(word);
         if !known.is_empty() {
-            return Ok(known.into_iter().map(|phones| Said { phones, source: Source::Lexicon }).collect());
+            return Ok(known);
         }
-        // A possessive or plural of a known word.
+        // A possessive or plural of a known word, or of letters.
         if let Some(stem) = word.strip_suffix("'s").filter(|s| !s.is_empty()) {
-            let ways = self.lexicon.get(stem);
-            if !ways.is_empty() {
-                let source = Source::Lexicon;
-                return Ok(ways.into_iter().map(|p| Said { phones: with_s(p), source }).collect());
+            let known = self.known(stem);
+            let stems = if known.is_empty() && token.capitals {
+                self.token(&Token { word: stem.into(), capitals: true })?
+            } else {
+                known
+            };
+            if !stems.is_empty() {
+                return Ok(stems.into_iter().map(|s| Said { phones: with_s(s.phones), ..s }).collect());
             }
+        }
+        if word.contains('-') {
+            let joined = self.known(&word.replace('-', ""));
+            if !joined.is_empty() {
+                return Ok(joined);
+            }
+            let parts = word.split('-').map(|part| part.trim_matches('\'')).filter(|part| !part.is_empty());
+            let parts: Vec<Token> =
+                parts.map(|p| Token { word: p.into(), capitals: token.capitals && p.len() > 1 }).collect();
+            return self.sequence(&parts);
         }
         let vowels = word.contains(['a', 'e', 'i', 'o', 'u', 'y']);
         if token.capitals && word.len() <= 5 || !vowels && word.len() <= 6 {
@@ -149,6 +163,11 @@ impl Pronouncer {
         if kept.is_empty() { Err(TextError::Unsayable(word.into())) } else { Ok(kept) }
     }
 
+    /// What the lexicon says.
+    fn known(&self, word: &str) -> Vec<Said> {
+        self.lexicon.get(word).into_iter().map(|phones| Said { phones, source: Source::Lexicon }).collect()
+    }
+
     /// The names of the letters, one after the other.
     fn letters(&self, word: &str) -> Result<Vec<Said>, TextError> {
         let mut phones = Vec::new();
@@ -158,6 +177,15 @@ impl Pronouncer {
         }
         Ok(vec![Said { phones, source: Source::Letters }])
     }
+}
+
+/// Why a pronunciation of a keyword cannot be listened for.
+fn misfit(keyword: &str, phones: &[Phone]) -> TextError {
+    let keyword = keyword.to_owned();
+    if phones.len() > *PHONES.end() {
+        return TextError::TooLong { keyword, count: phones.len(), most: *PHONES.end() };
+    }
+    TextError::TooShort { keyword, phones: phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ") }
 }
 
 /// Adds the ending `'s`: S, Z or IH Z by the last phone.
@@ -177,7 +205,8 @@ mod tests {
     use crate::text::{parse_phones, read_cmudict};
 
     fn pronouncer() -> Pronouncer {
-        let text = "hello HH AH0 L OW1\nhello(2) HH EH0 L OW1\nworld W ER1 L D\nm. EH1 M\nq. K Y UW1\np. P IY1\na AH0\nsix S IH1 K S\n";
+        let text = "hello HH AH0 L OW1\nhello(2) HH EH0 L OW1\nworld W ER1 L D\nm. EH1 M\nq. K Y UW1\np. P IY1\na AH0\nsix S IH1 K S\nai AY1\nai(2) EY1 AY1\n\
+                    hi-hat HH AY1 HH AE2 T\nwifi W AY1 F AY2\n";
         let words = read_cmudict(text).expect("ARPAbet");
         Pronouncer::new(Lexicon::from_bytes(&Lexicon::pack(&words)).expect("packed"), None)
     }
@@ -192,7 +221,26 @@ mod tests {
         assert_eq!(said("hello world").expect("known"), ["HH AH L OW W ER L D", "HH EH L OW W ER L D"]);
         assert_eq!(said("World's").expect("known"), ["W ER L D Z"]);
         assert_eq!(said("MQP").expect("letters"), ["EH M K Y UW P IY"]);
+        assert_eq!(said("MQPs").expect("letters"), ["EH M K Y UW P IY Z"]);
         assert_eq!(said("6").expect("a number"), ["S IH K S"]);
+    }
+
+    #[test]
+    fn hyphens_are_the_lexicons_or_part_words() {
+        assert_eq!(said("Hi-Hat").expect("known"), ["HH AY HH AE T"]);
+        assert_eq!(said("Wi-Fi").expect("known without it"), ["W AY F AY"]);
+        assert_eq!(said("world-six").expect("two words"), ["W ER L D S IH K S"]);
+        assert!(matches!(said("-"), Err(TextError::Unsayable(_))));
+    }
+
+    #[test]
+    fn of_several_ways_those_that_can_be_heard_are_listened_for() {
+        assert_eq!(said("AI").expect("one of two"), ["EY AY"]);
+        let spec = KeywordSpec {
+            name: "ai".into(),
+            phones: ["AY", "EY AY"].map(|p| parse_phones(p).expect("ARPAbet")).into(),
+        };
+        assert!(matches!(pronouncer().explain(&spec), Err(TextError::TooShort { .. })), "given, and never heard");
     }
 
     #[test]

@@ -1,36 +1,40 @@
-//! Written words to speakable ones: accents, numbers, abbreviations, symbols, letters.
+//! Written words to speakable ones: accents, abbreviations, symbols, letters; numbers by [`number`].
 
 use deunicode::deunicode;
-use num2words::Num2Words;
+
+use super::number::{self, clock, is_large, money};
 
 /// Abbreviations that CMUdict lacks or reads otherwise.
-const ABBREVIATIONS: [(&str, &str); 22] = [
+const ABBREVIATIONS: [(&str, &str); 17] = [
     ("approx", "approximately"),
-    ("ave", "avenue"),
     ("blvd", "boulevard"),
     ("cm", "centimeters"),
     ("dept", "department"),
-    ("dr", "doctor"),
     ("eg", "for example"),
     ("etc", "et cetera"),
     ("ft", "feet"),
-    ("hr", "hour"),
     ("ie", "that is"),
     ("kg", "kilograms"),
     ("km", "kilometers"),
     ("lb", "pounds"),
     ("mm", "millimeters"),
     ("mph", "miles per hour"),
-    ("mt", "mount"),
     ("prof", "professor"),
     ("sgt", "sergeant"),
-    ("st", "saint"),
     ("vs", "versus"),
     ("yr", "year"),
 ];
 
+/// Those that are one thing before a name and another at the end of an address; nothing is the word as it is written.
+const TITLES: [(&str, Option<&str>, Option<&str>); 4] = [
+    ("ave", None, Some("avenue")),
+    ("dr", Some("doctor"), Some("drive")),
+    ("mt", Some("mount"), None),
+    ("st", Some("saint"), Some("street")),
+];
+
 /// Signs that are said.
-const SIGNS: [(char, &str); 9] = [
+const SIGNS: [(char, &str); 10] = [
     ('&', "and"),
     ('%', "percent"),
     ('@', "at"),
@@ -40,6 +44,7 @@ const SIGNS: [(char, &str); 9] = [
     ('$', "dollar"),
     ('°', "degrees"),
     ('€', "euro"),
+    ('£', "pound"),
 ];
 
 /// Names of the letters, as CMUdict spells them.
@@ -54,9 +59,9 @@ const MOST: usize = 4;
 /// One word to be looked up, and how it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Lower-case letters and apostrophes; a letter's name ends with a full stop (`u.`).
+    /// Lower-case letters, apostrophes and hyphens between them; a letter's name ends with a full stop (`u.`).
     pub word: String,
-    /// Typed in capitals only, two letters or more: said letter by letter unless the lexicon knows it.
+    /// Typed in capitals only, two letters or more, less the ending `'s`: said letter by letter unless the lexicon knows it.
     pub capitals: bool,
 }
 
@@ -73,11 +78,40 @@ pub fn letter_name(letter: char) -> Option<&'static str> {
 
 /// The readings of a text: mostly one, two for what may be a year. Nothing speakable gives no token.
 pub fn readings(text: &str) -> Vec<Vec<Token>> {
+    let text: String = text.chars().filter_map(speakable).collect();
     let mut out = vec![Vec::new()];
-    for typed in text.split_whitespace() {
-        append(&mut out, &word(typed));
+    let mut words = text.split_whitespace().peekable();
+    let mut first = true;
+    while let Some(typed) = words.next() {
+        let sum = money(typed, None).map(|sum| {
+            let large = words.next_if(|w| is_large(w));
+            vec![tokens(&large.and_then(|l| money(typed, Some(l))).unwrap_or(sum))]
+        });
+        let ends = !first && words.peek().is_none();
+        append(&mut out, &sum.unwrap_or_else(|| word(typed, ends)));
+        first = false;
     }
     out
+}
+
+/// What is left of a character: a space of pictures and marks that nobody says, nothing of what is not seen.
+fn speakable(c: char) -> Option<char> {
+    match c {
+        '’' => Some('\''),
+        // Soft hyphens, joiners, variation selectors.
+        '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}' => None,
+        // Accents that follow their letter are deunicode's.
+        '\u{300}'..='\u{36f}' => Some(c),
+        // Dashes.
+        '\u{2010}'..='\u{2015}' => Some('-'),
+        _ if c.is_ascii() || c.is_alphanumeric() || SIGNS.iter().any(|(sign, _)| *sign == c) || c == '¥' => Some(c),
+        _ => Some(' '),
+    }
+}
+
+/// Words and letters' names between spaces.
+fn tokens(words: &str) -> Vec<Token> {
+    words.split_whitespace().map(Token::plain).collect()
 }
 
 /// Goes on with each of `ways`, as long as there are few readings, then with the first: a handful is enough for
@@ -92,37 +126,67 @@ fn append(readings: &mut Vec<Vec<Token>>, ways: &[Vec<Token>]) {
     }
 }
 
-/// Readings of what stands between two spaces.
-fn word(typed: &str) -> Vec<Vec<Token>> {
+/// Readings of what stands between two spaces; `ends` a text of several words.
+fn word(typed: &str, ends: bool) -> Vec<Vec<Token>> {
+    // `AT&T`: what capitals around the sign stand for are letters.
+    let company = typed.contains('&') && typed.chars().all(|c| c == '&' || c.is_ascii_uppercase());
     let mut signed = String::new();
     for c in typed.chars() {
         match SIGNS.iter().find(|(sign, _)| *sign == c) {
             Some((_, said)) => signed.extend([" ", said, " "]),
-            None => signed.push(if c == '’' { '\'' } else { c }),
+            None if company => signed.extend([' ', c, '.', ' ']),
+            None => signed.push(c),
         }
     }
     let mut out = vec![Vec::new()];
     for piece in signed.split_whitespace() {
         let ascii = deunicode(piece);
-        for part in split_digits(&ascii) {
+        let parts = split_digits(&ascii);
+        let mut halves = parts.iter().skip(1).map(|part| half_of_day(part)).chain([None]);
+        let mut said = false;
+        for part in &parts {
+            let half = halves.next().flatten();
             if part.starts_with(|c: char| c.is_ascii_digit()) {
-                append(&mut out, &number(&part));
-            } else {
-                append(&mut out, &[letters(&part)]);
+                append(&mut out, &digits(part, half));
+            } else if !(said && half_of_day(part).is_some()) {
+                append(&mut out, &[letters(part, ends)]);
             }
+            said = half.is_some();
         }
     }
     out
 }
 
-/// Cuts between digits and letters; digits keep their commas, points and ordinal endings.
+/// `am` or `pm` behind a number.
+fn half_of_day(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "am" | "a.m." => Some("a. m."),
+        "pm" | "p.m." => Some("p. m."),
+        _ => None,
+    }
+}
+
+/// Readings of a part that begins with a digit, and of the half of the day behind it.
+fn digits(part: &str, half: Option<&str>) -> Vec<Vec<Token>> {
+    let ways = match clock(part, half.is_some()) {
+        Some(time) => vec![time],
+        None if part.contains(':') => {
+            let said = part.split(':').filter_map(|n| number::readings(n).into_iter().next());
+            vec![said.collect::<Vec<_>>().join(" ")]
+        }
+        None => number::readings(part),
+    };
+    ways.iter().map(|way| tokens(&format!("{way} {}", half.unwrap_or_default()))).collect()
+}
+
+/// Cuts between digits and letters; digits keep their commas, points, colons and endings.
 fn split_digits(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     let chars: Vec<char> = text.chars().collect();
     let mut digits = None;
     for (i, &c) in chars.iter().enumerate() {
         let inside =
-            matches!(c, '.' | ',') && digits == Some(true) && chars.get(i + 1).is_some_and(char::is_ascii_digit);
+            matches!(c, '.' | ',' | ':') && digits == Some(true) && chars.get(i + 1).is_some_and(char::is_ascii_digit);
         let is_digit = c.is_ascii_digit() || inside;
         if digits != Some(is_digit) {
             out.push(String::new());
@@ -132,12 +196,12 @@ fn split_digits(text: &str) -> Vec<String> {
             last.push(c);
         }
     }
-    // "21st": the ending belongs to the number.
+    // "21st", "80s": the ending belongs to the number.
     let mut i = 1;
     while i < out.len() {
-        let ordinal = matches!(out[i].to_ascii_lowercase().as_str(), "st" | "nd" | "rd" | "th");
-        if ordinal && out[i - 1].starts_with(|c: char| c.is_ascii_digit()) {
-            let ending = out.remove(i);
+        let ending = number::ENDINGS.contains(&out[i].to_ascii_lowercase().as_str());
+        if ending && out[i - 1].starts_with(|c: char| c.is_ascii_digit()) {
+            let ending = out.remove(i).to_ascii_lowercase();
             out[i - 1].push_str(&ending);
         }
         i += 1;
@@ -145,70 +209,38 @@ fn split_digits(text: &str) -> Vec<String> {
     out
 }
 
-/// Readings of a number such as `42`, `3.14`, `1,000`, `21st` or `1984`.
-fn number(text: &str) -> Vec<Vec<Token>> {
-    let say = |words: String| {
-        words.split(|c: char| !c.is_ascii_alphabetic()).filter(|w| !w.is_empty()).map(Token::plain).collect()
-    };
-    let digits =
-        || vec![text.chars().filter(char::is_ascii_digit).flat_map(|d| say(digit(d).into())).collect::<Vec<_>>()];
-    let plain = text.replace(',', "");
-    if let Some(ordinal) =
-        plain.strip_suffix(|c: char| c.is_ascii_alphabetic()).map(|s| s.trim_end_matches(|c: char| !c.is_ascii_digit()))
-    {
-        let words = ordinal.parse::<i64>().ok().and_then(|n| Num2Words::new(n).ordinal().to_words().ok());
-        return words.map_or_else(digits, |w| vec![say(w)]);
-    }
-    if let Some((whole, fraction)) = plain.split_once('.') {
-        let Some(whole) = cardinal(whole) else { return digits() };
-        let mut out: Vec<Token> = say(whole);
-        out.push(Token::plain("point"));
-        out.extend(fraction.chars().filter(char::is_ascii_digit).map(|d| Token::plain(digit(d))));
-        return vec![out];
-    }
-    // A leading zero or a long row of digits is read digit by digit, as in a code.
-    if plain.len() > 1 && plain.starts_with('0') || plain.len() > 12 {
-        return digits();
-    }
-    let Some(words) = cardinal(&plain) else { return digits() };
-    let mut out: Vec<Vec<Token>> = vec![say(words)];
-    if let Some(year) = plain.parse::<i64>().ok().filter(|n| plain.len() == 4 && (1_100..2_100).contains(n)) {
-        let year: Option<Vec<Token>> = Num2Words::new(year).year().to_words().ok().map(say);
-        out.extend(year.filter(|y| *y != out[0]));
-    }
-    out
-}
-
-fn cardinal(digits: &str) -> Option<String> {
-    Num2Words::new(digits.parse::<i64>().ok()?).cardinal().to_words().ok()
-}
-
-fn digit(d: char) -> &'static str {
-    const NAMES: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
-    NAMES[d.to_digit(10).unwrap_or(0) as usize]
-}
-
-/// Tokens of a piece without digits: hyphens part it, full stops between single letters spell it.
-fn letters(text: &str) -> Vec<Token> {
+/// Tokens of a piece without digits: full stops between single letters spell it, hyphens stay inside a word.
+fn letters(text: &str, ends: bool) -> Vec<Token> {
     let dotted: Vec<&str> = text.split('.').filter(|s| !s.is_empty()).collect();
-    if dotted.len() > 1 && dotted.iter().all(|s| s.len() == 1) {
+    let spelt = dotted.iter().all(|s| s.len() == 1);
+    if spelt && (dotted.len() > 1 || dotted.len() == 1 && text.ends_with('.') && text.len() == 2) {
         return dotted.iter().filter_map(|s| letter_name(s.chars().next()?)).map(Token::plain).collect();
     }
     let mut out = Vec::new();
-    for part in text.split(|c: char| !(c.is_ascii_alphabetic() || c == '\'')) {
-        let part = part.trim_matches('\'');
+    for part in text.split(|c: char| !(c.is_ascii_alphabetic() || c == '\'' || c == '-')) {
+        let part = part.trim_matches(['\'', '-']);
         if part.is_empty() {
             continue;
         }
         let lower = part.to_lowercase();
-        if let Some((_, said)) = ABBREVIATIONS.iter().find(|(short, _)| *short == lower) {
-            out.extend(said.split(' ').map(Token::plain));
+        let title = TITLES.iter().find(|t| t.0 == lower).and_then(|t| if ends { t.2 } else { t.1 });
+        if let Some(said) = title.or_else(|| ABBREVIATIONS.iter().find(|a| a.0 == lower).map(|a| a.1)) {
+            out.extend(tokens(said));
         } else {
-            let capitals = part.len() > 1 && part.chars().all(|c| c.is_ascii_uppercase());
-            out.push(Token { word: lower, capitals });
+            out.push(capitals(part).unwrap_or(Token { word: lower, capitals: false }));
         }
     }
     out
+}
+
+/// A token of capitals: `GPU`, and `GPUs`, which is `gpu's` to the lexicon's rules.
+fn capitals(part: &str) -> Option<Token> {
+    let stem = part.strip_suffix('s').map(|s| s.trim_end_matches('\''));
+    let all = |s: &str| s.len() > 1 && s.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+    match stem.filter(|s| all(s)) {
+        Some(stem) => Some(Token { word: format!("{}'s", stem.to_lowercase()), capitals: true }),
+        None => all(part).then(|| Token { word: part.to_lowercase(), capitals: true }),
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +260,15 @@ mod tests {
         assert_eq!(said("007"), ["zero zero seven"]);
         assert_eq!(said("1984")[1], "nineteen eighty four");
         assert_eq!(said("mp3"), ["mp three"]);
+        assert_eq!(said("80s music"), ["eighties music"]);
+        assert_eq!(said("5th avenue"), ["fifth avenue"]);
+        assert_eq!(said("10:00"), ["ten o'clock"]);
+        assert_eq!(said("10:30am"), ["ten thirty a. m."]);
+        assert_eq!(said("7pm news"), ["seven p. m. news"]);
+        assert_eq!(said("16:9"), ["sixteen nine"]);
+        assert_eq!(said("$5"), ["five dollars"]);
+        assert_eq!(said("$5 Million man"), ["five million dollars man"]);
+        assert_eq!(said("US$"), ["us dollar"]);
         assert_eq!(said("99999999999999999999").len(), 1);
         // Two readings each: not two to the power of sixty, between spaces or not.
         assert_eq!(said(&"1984a".repeat(60)).len(), 8);
@@ -236,19 +277,44 @@ mod tests {
 
     #[test]
     fn signs_accents_and_abbreviations_are_said() {
-        assert_eq!(said("R&D"), ["r and d"]);
+        assert_eq!(said("R&D"), ["r. and d."]);
+        assert_eq!(said("AT&T"), ["a. t. and t."]);
+        assert_eq!(said("salt&pepper"), ["salt and pepper"]);
         assert_eq!(said("Siobhán"), ["siobhan"]);
         assert_eq!(said("Dr. Müller"), ["doctor muller"]);
         assert_eq!(said("50%"), ["fifty percent"]);
-        assert_eq!(said("ice-cream!"), ["ice cream"]);
+        assert_eq!(said("ice-cream!"), ["ice-cream"]);
+        assert_eq!(said("Wi–Fi"), ["wi-fi"]);
+        assert_eq!(said("Wall St."), ["wall street"]);
+        assert_eq!(said("St John"), ["saint john"]);
+        assert_eq!(said("Mulholland Dr"), ["mulholland drive"]);
+        assert_eq!(said("Ave Maria"), ["ave maria"]);
+        assert_eq!(said("Park Ave"), ["park avenue"]);
+        assert_eq!(said("mt"), ["mount"]);
+        assert_eq!(said("hr"), ["hr"]);
         assert_eq!(said("u.s.a."), ["u. s. a."]);
         assert_eq!(said("don’t"), ["don't"]);
         assert_eq!(said("-- ?"), [""]);
     }
 
     #[test]
+    fn pictures_and_marks_are_not_said() {
+        assert_eq!(said("Alexa™ ®"), ["alexa"]);
+        assert_eq!(said("👍"), [""]);
+        assert_eq!(said("hello😀world ❤\u{fe0f}"), ["hello world"]);
+        assert_eq!(said("key\u{ad}board"), ["keyboard"]);
+        assert_eq!(said("Siobha\u{301}n"), ["siobhan"]);
+        assert_eq!(said("“quoted”…"), ["quoted"]);
+        assert_eq!(said("привет"), ["privet"]);
+    }
+
+    #[test]
     fn capitals_are_remembered() {
         assert!(readings("HTTP")[0][0].capitals);
         assert!(!readings("Hello")[0][0].capitals);
+        for plural in ["GPUs", "GPU's"] {
+            assert_eq!(readings(plural)[0][0], Token { word: "gpu's".into(), capitals: true });
+        }
+        assert!(!readings("As")[0][0].capitals);
     }
 }
