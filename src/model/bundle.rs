@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -28,6 +28,8 @@ pub struct Bundle {
     /// What it is.
     pub manifest: Manifest,
     files: Arc<BTreeMap<String, Bytes>>,
+    /// Unpacked once for all clones: every worker of a search needs them.
+    bigrams: Arc<Mutex<Option<Arc<Bigrams>>>>,
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -119,7 +121,7 @@ impl Bundle {
             }
             files.insert(name.clone(), read(name, &entry.sha256)?);
         }
-        Ok(Self { manifest, files: Arc::new(files) })
+        Ok(Self { manifest, files: Arc::new(files), bigrams: Arc::default() })
     }
 
     /// Bytes of a file.
@@ -197,12 +199,21 @@ impl Bundle {
         Ok(Some(Rivals::new(rivals, bigrams, self.text_encoder(choice)?, weights)))
     }
 
-    /// Which words follow which; nothing, if the model has not learned that.
+    /// Which words follow which; nothing, if the model has not learned that. Clones share them.
     ///
     /// # Errors
     /// If the file is damaged.
-    pub fn bigrams(&self) -> Result<Bigrams, ModelError> {
-        self.files.get(BIGRAMS_FILE).map_or_else(|| Ok(Bigrams::default()), |packed| Bigrams::unpack(packed))
+    pub fn bigrams(&self) -> Result<Arc<Bigrams>, ModelError> {
+        let mut known = self.bigrams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bigrams) = &*known {
+            return Ok(bigrams.clone());
+        }
+        let bigrams = Arc::new(match self.files.get(BIGRAMS_FILE) {
+            Some(packed) => Bigrams::unpack(packed)?,
+            None => Bigrams::default(),
+        });
+        *known = Some(bigrams.clone());
+        Ok(bigrams)
     }
 
     /// The audio tower of a `jmcl` model.
@@ -236,6 +247,8 @@ mod tests {
                 assert_eq!(sha256(bundle.file(name).expect("listed")), entry.sha256, "{name}");
             }
             assert!(FILES.iter().all(|f| bundle.file(f).is_ok()));
+            let (bigrams, shared) = (bundle.bigrams().expect("whole"), bundle.clone().bigrams().expect("whole"));
+            assert!(Arc::ptr_eq(&bigrams, &shared));
         }
     }
 

@@ -7,6 +7,8 @@
 //! said is left out on purpose: keywords are rarely said, and are what somebody waits for. What words make of one another is not,
 //! where the bundle knows ([`Bigrams`]).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::bigrams::{Bigrams, Factors, WordId};
@@ -149,7 +151,7 @@ fn cuts(phones: &[Phone], count: usize, vocabulary: &[(&[Phone], bool)]) -> Vec<
 /// Common words that compete with the keywords.
 pub struct Rivals {
     weights: RivalWeights,
-    bigrams: Bigrams,
+    bigrams: Arc<Bigrams>,
     factors: Factors,
     tower: TextEncoder,
     common: Vec<Vec<Phone>>,
@@ -179,7 +181,7 @@ pub struct Rivals {
 
 impl Rivals {
     /// `rivals`: pronunciations, sorted and all different, as [`super::unpack_rivals`] has them; `bigrams` of their words.
-    pub fn new(rivals: Vec<Vec<Phone>>, bigrams: Bigrams, tower: TextEncoder, weights: RivalWeights) -> Self {
+    pub fn new(rivals: Vec<Vec<Phone>>, bigrams: Arc<Bigrams>, tower: TextEncoder, weights: RivalWeights) -> Self {
         Self {
             weights,
             bigrams,
@@ -444,7 +446,7 @@ mod tests {
         let mut words: Vec<Vec<Phone>> = words.iter().map(|w| phones(w)).collect();
         words.sort();
         let tower = TextEncoder::new(Box::new(Same(vec!["embedding".into()])), None, 2);
-        Rivals::new(words, Bigrams::default(), tower, WEIGHTS)
+        Rivals::new(words, Arc::default(), tower, WEIGHTS)
     }
 
     /// Log-posteriors in which the phones that are said are the likeliest, one a frame, and all others cost 8.

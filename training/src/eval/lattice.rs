@@ -4,6 +4,8 @@
 //! log-likelihood of a semi-Markov random field, by gradient ascent (Adam). What was said is known by word times; a word that
 //! the lattice does not hold may be any gap. How much what words make of one another weighs is learned last, the rest being given.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use kws_live::detect::{PrefixRing, log_add};
 use kws_live::model::{BackendChoice, Bundle};
@@ -65,7 +67,7 @@ pub fn weights(bundle: &Bundle, recordings: &[Recording]) -> Result<Option<Rival
     let mut head = bundle.window_head(choice)?;
     let vocabulary = unpack_rivals(bundle.file(RIVALS_FILE)?)?;
     let (bigrams, tower) = (bundle.bigrams()?, bundle.text_encoder(choice)?);
-    let mut rivals = Rivals::new(vocabulary.clone(), Bigrams::default(), tower, RivalWeights::UNLEARNED);
+    let mut rivals = Rivals::new(vocabulary.clone(), Arc::default(), tower, RivalWeights::UNLEARNED);
     rivals.set_keywords(std::iter::empty());
     for recording in spoken.into_iter().step_by(every) {
         let samples = recording.samples()?;
