@@ -19,13 +19,15 @@ pub const LEAST_SECONDS: f64 = 3_600.0;
 
 /// How relevant the places of one keyword are, 0 to 1, in the order of their `scores`: 0.5 and above counts as found.
 ///
-/// `scores` are those of all places that may be it ([`LEAST`]) in `seconds` of audio. The order of the places does not
-/// change, only where the border lies.
+/// `scores` are those of all places that may be it in `seconds` of audio; what is less likely than [`LEAST`] has no relevance. The
+/// order of the places does not change, only where the border lies.
 pub fn relevance(scores: &[f32], scorer: &ScorerConfig, seconds: f64) -> Vec<f32> {
     let seconds = seconds.max(LEAST_SECONDS);
-    let said: f64 = scores.iter().map(|&s| f64::from(scorer.posterior(s))).filter(|p| *p >= f64::from(LEAST)).sum();
+    let likely = |score: f32| Some(scorer.posterior(score)).filter(|p| *p >= LEAST);
+    let said: f64 = scores.iter().filter_map(|&s| likely(s)).map(f64::from).sum();
     let threshold = BETA * said / (seconds + (BETA - 1.0) * said);
-    scores.iter().map(|&s| sigmoid(logit(scorer.posterior(s)) - logit(threshold as f32))).collect()
+    let over = |p: f32| sigmoid(logit(p) - logit(threshold as f32));
+    scores.iter().map(|&s| likely(s).map_or(0.0, over)).collect()
 }
 
 #[cfg(test)]
@@ -62,5 +64,14 @@ mod tests {
         assert_eq!(relevance(&[0.7], &scorer, 5.0), relevance(&[0.7], &scorer, 3_600.0));
         assert!(relevance(&[0.7], &scorer, 5.0)[0] > 0.5);
         assert!(relevance(&[], &scorer, 5.0).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_worth_a_look_is_not_relevant() {
+        // With the prior of a model whose scores are no probabilities, 0.05 is less likely than a hundredth.
+        let scorer = ScorerConfig::default();
+        assert!(scorer.posterior(0.05) < LEAST && scorer.posterior(0.2) > LEAST);
+        assert_eq!(relevance(&[0.05], &scorer, 7_200.0), [0.0]);
+        assert_eq!(relevance(&[0.6, 0.05], &scorer, 7_200.0)[0], relevance(&[0.6], &scorer, 7_200.0)[0]);
     }
 }
