@@ -274,8 +274,8 @@ fn hiss(peak: f32) -> impl Iterator<Item = f32> {
     })
 }
 
-/// First and one past the last frame that is speech by its energy: at least 15 dB over the quiet frames or within 25 dB of the loud
-/// ones, whichever is less strict, in runs of two frames or more. `None` where nothing stands out.
+/// First and one past the last frame that is speech by its energy: within 25 dB of the loud frames, and by a third of the way over the
+/// quiet ones, in runs of two frames or more. `None` where nothing stands out.
 fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
     let level: Vec<f32> = samples
         .chunks_exact(frame)
@@ -284,7 +284,8 @@ fn trim(samples: &[f32], frame: usize) -> Option<(usize, usize)> {
     let mut sorted = level.clone();
     sorted.sort_by(f32::total_cmp);
     let quiet = *sorted.get(sorted.len() / 10)?;
-    let loud = *sorted.get(sorted.len().saturating_sub(1 + sorted.len() / 20))?;
+    // Not the three loudest, which may be a click; the word itself may be a small part of a long recording.
+    let loud = *sorted.get(sorted.len().saturating_sub(1 + (sorted.len() / 20).min(3)))?;
     if loud < -60.0 {
         return None;
     }
@@ -338,5 +339,12 @@ mod tests {
         }
         assert_eq!(trim(&samples, 480), Some((10, 20)));
         assert_eq!(trim(&vec![0.0; 480 * 30], 480), None);
+        // A short word in ten seconds, with a click.
+        let mut samples = vec![0.0005; 480 * 333];
+        for (i, s) in samples[480 * 100..480 * 112].iter_mut().enumerate() {
+            *s = (i as f32 * 0.2).sin() * 0.3;
+        }
+        samples[480 * 300] = 1.0;
+        assert_eq!(trim(&samples, 480), Some((100, 112)));
     }
 }
