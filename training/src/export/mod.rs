@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kws_live::detect::ScorerConfig;
 use kws_live::model::{
-    Bundle, EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection, sha256,
+    Bundle, EmbeddingSection, EncoderSection, FileEntry, LEVEL_FILE, Manifest, TextSection, TowersSection, sha256,
 };
 use kws_live::text::{CLASSES, SYMBOLS};
-use kws_live::words::RIVALS_FILE;
+use kws_live::words::{BIGRAMS_FILE, RIVALS_FILE};
 use tch::Device;
 
 pub(crate) use compact::{Constant, constants};
@@ -133,8 +133,9 @@ fn publish(
     step: u64,
     prove: impl FnOnce(&Bundle) -> Result<Vec<Check>>,
 ) -> Result<Vec<Check>> {
+    let folder = out.file_name().with_context(|| format!("{}: give the folder by its name", out.display()))?;
     let Parts { kind, encoder, towers, dim, scorer, calibration: (scale, bias), mut files } = parts;
-    for extra in ["g2p.onnx", "lexicon.bin", RIVALS_FILE] {
+    for extra in ["g2p.onnx", "lexicon.bin", RIVALS_FILE, BIGRAMS_FILE] {
         if let Ok(bytes) = fs::read(out.join(extra)) {
             files.insert(extra.into(), bytes);
         }
@@ -145,6 +146,11 @@ fn publish(
         .filter(|m: &Manifest| m.kind == kind);
     let mut scorer = old.as_ref().map_or(scorer, |m| m.scorer.clone());
     (scorer.cos_scale, scorer.cos_bias) = (scale as f32, bias as f32);
+    if old.as_ref().is_some_and(|m| m.files.contains_key(LEVEL_FILE)) {
+        log::warn!("{LEVEL_FILE} was learned from other weights and is left out; run levels, then calibrate");
+        let ScorerConfig { fusion, ways, .. } = ScorerConfig::default();
+        (scorer.fusion, scorer.ways) = (fusion, ways);
+    }
     let mut training = old.as_ref().map(|m| m.training.clone()).unwrap_or_default();
     training.insert("steps".into(), toml::Value::Integer(step as i64));
     let manifest = Manifest {
@@ -164,7 +170,7 @@ fn publish(
         scores: old.map(|m| m.scores).unwrap_or_default(),
     };
     // Written beside the target first: a bundle that fails its proof never replaces one that passed.
-    let partial = out.with_extension("partial");
+    let partial = out.with_file_name(format!(".{}.partial", folder.to_string_lossy()));
     let _ = fs::remove_dir_all(&partial);
     write_files(&partial, &files, &manifest)?;
     let checks = prove(&Bundle::load(&partial)?)?;

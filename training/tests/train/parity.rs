@@ -42,6 +42,10 @@ fn random_weights_export_to_the_same_numbers() {
     let bundle = exported(&model(), &folder.path().join("bundle"));
     assert_eq!(bundle.manifest.name, "tiny");
     assert_eq!(bundle.manifest.encoder.as_ref().map(|e| e.delay_frames), Some(1));
+    // A folder without a name cannot be written beside itself first.
+    let error = write(&model(), &tones::config(1), &folder.path().join("bundle/.."), "tiny", 7);
+    assert!(error.is_err_and(|e| e.to_string().contains("by its name")));
+    assert!(Bundle::load(&folder.path().join("bundle")).is_ok(), "nothing is lost");
 }
 
 #[test]
