@@ -93,8 +93,9 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
         }
     }
     let best_of = |j: &Judged| {
-        // A keyword's best threshold lets in just down to one of its places; never to detect is worth 0.
-        j.places.iter().map(|p| value(j, p.1, seconds)).fold(0.0, f64::max)
+        // A keyword's best threshold lets in just down to one of the places that were heard; never to detect is worth 0.
+        let heard = j.places.iter().map(|p| p.1).filter(|score| score.is_finite());
+        heard.map(|score| value(j, score, seconds)).fold(0.0, f64::max)
     };
     Terms {
         keywords: said.len(),
@@ -241,5 +242,9 @@ mod tests {
         near(t.atwv, 0.0);
         // The second's best is not to detect at all.
         near(t.otwv, 0.5);
+        // What was not heard at all no threshold finds.
+        let half = Judged { places: vec![(0, 0.9), (1, f32::NEG_INFINITY)], alarms: vec![] };
+        let deaf = Judged { places: vec![(0, f32::NEG_INFINITY)], alarms: vec![] };
+        near(terms(&[half, deaf], 0.5, seconds / 3600.0).otwv, 0.25);
     }
 }
