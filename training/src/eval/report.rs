@@ -28,6 +28,9 @@ pub struct ReportArgs {
     /// Data folder.
     #[arg(long, default_value = "../shared/data")]
     pub data: PathBuf,
+    /// Folders that were trained on besides, as runs/synth: their words are known too.
+    #[arg(long)]
+    pub extra: Vec<PathBuf>,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -70,6 +73,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let words = words::measure(&words::WordsArgs {
         model: model.clone(),
         data: data.clone(),
+        extra: args.extra.clone(),
         corpus: "librispeech-dev".into(),
         out: args.out.clone(),
         backend: Backend::Tract,
@@ -131,6 +135,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     said("windows");
     let windows = windows::measure(&WindowsArgs {
         data: data.clone(),
+        extra: args.extra.clone(),
         corpus: "librispeech-dev".into(),
         model,
         words: 200,

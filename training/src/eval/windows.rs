@@ -30,6 +30,9 @@ pub struct WindowsArgs {
     /// Data folder; its train splits say which words are known.
     #[arg(long, default_value = "../shared/data")]
     pub data: PathBuf,
+    /// Folders that were trained on besides, as runs/synth: their words are known too.
+    #[arg(long)]
+    pub extra: Vec<PathBuf>,
     /// Corpus whose dev split is scored.
     #[arg(long, default_value = "librispeech-dev")]
     pub corpus: String,
@@ -136,7 +139,7 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
     let recordings: Vec<Recording> = recordings.into_iter().step_by(args.every.max(1)).collect();
     let words = draw(&recordings, args.words);
     ensure!(!words.is_empty(), "{} has no word of 0.5 to 2 s", args.corpus);
-    let known = known_words(&args.data, &args.corpus)?;
+    let known = known_words(&args.data, &args.extra, &args.corpus)?;
     let known: Vec<bool> = words.iter().map(|w| known.contains(w)).collect();
     let mut enroller = Enroller::new(&bundle, choice)?;
     let keywords: Vec<Keyword> =

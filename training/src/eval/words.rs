@@ -30,6 +30,9 @@ pub struct WordsArgs {
     /// Data folder; its train splits say which words are known.
     #[arg(long, default_value = "../shared/data")]
     pub data: PathBuf,
+    /// Folders that were trained on besides, as runs/synth: their words are known too.
+    #[arg(long)]
+    pub extra: Vec<PathBuf>,
     /// Corpus whose dev split is scored.
     #[arg(long, default_value = "librispeech-dev")]
     pub corpus: String,
@@ -160,7 +163,7 @@ pub fn run(args: &WordsArgs) -> Result<()> {
 /// As [`run`].
 pub fn measure(args: &WordsArgs) -> Result<Report> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
-    let known = known_words(&args.data, &args.corpus)?;
+    let known = known_words(&args.data, &args.extra, &args.corpus)?;
     let (mut said, types, speakers) = embed(args, &bundle, &known)?;
     ensure!(said.len() > 1, "{} has no two words of {} to {} s", args.corpus, args.min_seconds, args.max_seconds);
     let cosine = |a: &Said, b: &Said| a.segment.embedding.cosine(&b.segment.embedding);
@@ -228,10 +231,10 @@ fn print(report: &Report) {
     }
 }
 
-/// Words of every train split below `data`, from transcripts and alignments.
-pub(super) fn known_words(data: &Path, scored: &str) -> Result<HashSet<String>> {
+/// Words of every train split below `data` and of `extra`, from transcripts and alignments.
+pub(super) fn known_words(data: &Path, extra: &[PathBuf], scored: &str) -> Result<HashSet<String>> {
     let mut known = HashSet::new();
-    for folder in corpus_folders(data, &[])?.iter().filter(|f| !f.ends_with(scored)) {
+    for folder in corpus_folders(data, extra)?.iter().filter(|f| !f.ends_with(scored)) {
         for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == "train") {
             known.extend(entry.words()?.into_iter().map(|w| w.text));
             let letters = |c: char| !c.is_alphanumeric() && c != '\'';
