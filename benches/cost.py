@@ -3,20 +3,23 @@
 
     cargo build --release && python3 benches/cost.py RECORDING [RECORDING...]
 
-Recordings are read once, cut to ten minutes, and given to every system as 16 kHz mono 16-bit samples. PocketSphinx is
-measured where `pip install pocketsphinx` has put it. Every figure is of one process from start to end, loading included;
-compare the ratios of one run, not figures of different machines.
+KWS_LIVE names another build of the program, as the one for small boards (README, "Small boards"). Recordings are read
+once, cut to ten minutes, and given to every system as 16 kHz mono 16-bit samples. PocketSphinx is measured where `pip
+install pocketsphinx` has put it. Every figure is of one process from start to end, loading included; the start is the
+median of nine processes that hear nothing. Compare the ratios of one run, not figures of different machines.
 """
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import wave
 
-PROGRAM = os.path.join(os.path.dirname(__file__), "..", "target", "release", "kws-live")
+PROGRAM = os.environ.get("KWS_LIVE") or os.path.join(os.path.dirname(__file__), "..", "target", "release", "kws-live")
 WORDS = "hello,stop,computer,mirror,jarvis,alexa,morning,government,umbrella,telephone".split(",")
 SECONDS = 600
+STARTS = 9
 
 POCKETSPHINX = """
 import sys, wave
@@ -58,6 +61,12 @@ def measure(command, stdin=None, cwd=None, **environment):
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, time.monotonic() - start
 
 
+def start(command, stdin=None, cwd=None):
+    """Wall seconds and peak memory in MB of a process that hears nothing: the medians of several."""
+    _, rss, wall = zip(*(measure(command, stdin, cwd) for _ in range(STARTS)))
+    return statistics.median(wall), statistics.median(rss)
+
+
 def record(files, raw, wav):
     """Writes the recordings, repeated up to the length, without samples around and as wav.
 
@@ -94,7 +103,11 @@ def main():
         raw = os.path.join(folder, "a.raw")
         wav = os.path.join(folder, "a.wav")
         record(files, raw, wav)
+        silence = os.path.join(folder, "silence.wav")
+        with wave.open(silence, "wb") as out:
+            out.setparams((1, 2, 16000, 0, "NONE", ""))
         rows = []
+        starts = [("kws-live", *start([PROGRAM, "--keywords", words_for(10), "--input", "-", "--json"]))]
         for count in (1, 10, 100, 1000):
             live = [PROGRAM, "--keywords", words_for(count), "--input", "-", "--json"]
             rows.append((f"kws-live, live chunks of 120 ms, {count} keywords", *measure(live, raw)))
@@ -111,11 +124,16 @@ def main():
             for count in (1, 10):
                 command = [sys.executable, "-c", POCKETSPHINX, wav, *WORDS[:count]]
                 rows.append((f"PocketSphinx, {count} keywords", *measure(command, cwd=folder)))
+            command = [sys.executable, "-c", POCKETSPHINX, silence, *WORDS]
+            starts.append(("PocketSphinx", *start(command, cwd=folder)))
         except ImportError:
             print("PocketSphinx is not installed: pip install pocketsphinx", file=sys.stderr)
         print(f"| {SECONDS} s of audio | CPU s / s | times real time | peak RSS, MB |\n|---|---|---|---|")
         for name, cpu, rss, wall in rows:
             print(f"| {name} | {cpu / SECONDS:.4f} | {SECONDS / wall:.0f} | {rss:.0f} |")
+        print("\n| start, ten keywords | ms | peak RSS, MB |\n|---|---|---|")
+        for name, wall, rss in starts:
+            print(f"| {name} | {1000 * wall:.0f} | {rss:.0f} |")
 
 
 if __name__ == "__main__":
