@@ -149,18 +149,23 @@ impl Pronouncer {
             return self.sequence(&parts);
         }
         let vowels = word.contains(['a', 'e', 'i', 'o', 'u', 'y']);
-        if token.capitals && word.len() <= 5 || !vowels && word.len() <= 6 {
+        if token.capitals && word.len() <= 3 || !vowels && word.len() <= 6 {
             return self.letters(word);
         }
-        let Some(g2p) = &mut self.g2p else { return Err(TextError::NotInLexicon(word.into())) };
-        let guesses = g2p.pronounce(word, 2)?;
-        let best = guesses.first().map_or(0.0, |g| g.1);
-        let kept: Vec<Said> = guesses
-            .into_iter()
-            .filter(|g| g.1 >= SECOND_GUESS * best)
-            .map(|(phones, _)| Said { phones, source: Source::Model })
-            .collect();
-        if kept.is_empty() { Err(TextError::Unsayable(word.into())) } else { Ok(kept) }
+        // Four or five capitals may be letters (IEEE) or a word (COVID).
+        let spelt = token.capitals && word.len() <= 5;
+        let mut ways = if spelt { self.letters(word)? } else { Vec::new() };
+        match &mut self.g2p {
+            Some(g2p) => {
+                let guesses = g2p.pronounce(word, 2)?;
+                let best = guesses.first().map_or(0.0, |g| g.1);
+                let kept = guesses.into_iter().filter(|g| g.1 >= SECOND_GUESS * best);
+                ways.extend(kept.map(|(phones, _)| Said { phones, source: Source::Model }));
+            }
+            None if spelt => {}
+            None => return Err(TextError::NotInLexicon(word.into())),
+        }
+        if ways.is_empty() { Err(TextError::Unsayable(word.into())) } else { Ok(ways) }
     }
 
     /// What the lexicon says.
