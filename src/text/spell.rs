@@ -245,7 +245,21 @@ fn capitals(part: &str) -> Option<Token> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_in_few_ways(text in r"\PC{0,40}", numbers in "[0-9:.,$€£¥'smAPaTh&%° -]{0,30}") {
+            for text in [text, numbers] {
+                let ways = readings(&text);
+                prop_assert!((1..=2 * MOST).contains(&ways.len()), "{} ways", ways.len());
+                let spelt = |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || "'-.".contains(c));
+                prop_assert!(ways.iter().flatten().all(|t| spelt(&t.word)), "{ways:?}");
+            }
+        }
+    }
 
     fn said(text: &str) -> Vec<String> {
         readings(text).iter().map(|r| r.iter().map(|t| t.word.as_str()).collect::<Vec<_>>().join(" ")).collect()
