@@ -358,6 +358,47 @@ fn programs_and_new_keywords_work_as_with_a_microphone() {
     assert_eq!(server.end().0.code(), Some(0));
 }
 
+#[test]
+fn the_last_words_go_out_when_a_client_leaves_and_at_a_signal() {
+    let mut server = Server::start(&["--keywords", "hello"]);
+    server.note("hello:");
+    let want = expected("hello");
+    // To the end of the word: it has been said and does not count yet.
+    let end = want[0].1 as usize * 16;
+    let start = json!({ "rate": 16_000, "width": 2, "channels": 1, "timestamp": 0 });
+    let said = |server: &Server| {
+        let mut client = server.client();
+        client.send("audio-start", &start);
+        client.chunk(&samples()[..end], (16_000, 1), Some(0));
+        client.idle();
+        client
+    };
+    drop(said(&server));
+    assert_eq!(server.result()["keyword"], "hello");
+    let _stays = said(&server);
+    server.signal("TERM");
+    assert_eq!(server.result()["keyword"], "hello");
+    let (status, notes) = server.end();
+    assert_eq!(status.code(), Some(0), "{notes:?}");
+    assert!(
+        notes.iter().any(|l| l.contains("detections 2, wyoming 2 connections 0 refused 0 broken 0 idle")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn names_that_are_not_there_are_one_line_a_connection() {
+    let mut server = Server::start(&["--keywords", "hello"]);
+    server.note("hello:");
+    let mut client = server.client();
+    for i in 0..100 {
+        client.send("detect", &json!({ "names": ["hello", format!("word {i}")] }));
+    }
+    client.idle();
+    let (_, notes) = server.end();
+    assert_eq!(notes.iter().filter(|l| l.contains("there is no keyword")).count(), 1, "{notes:?}");
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn the_http_end_counts_clients() {

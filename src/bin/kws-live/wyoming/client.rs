@@ -46,8 +46,9 @@ pub enum Broken {
 pub fn serve(stream: &TcpStream, name: &str, hub: &Hub) -> Result<(), Broken> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE))?;
-    let mut client = Client { out: stream, name, hub, names: HashSet::new(), ear: None, stream: None };
+    let mut client = Client { out: stream, name, hub, names: HashSet::new(), ear: None, stream: None, doubted: false };
     let outcome = client.talk(Wire::new(Timed::new(stream, LIMITS)));
+    client.leave();
     let broken = match outcome {
         Ok(()) => return Ok(()),
         Err(broken) => broken,
@@ -77,6 +78,8 @@ struct Client<'a> {
     names: HashSet<String>,
     ear: Option<Ear>,
     stream: Option<Stream>,
+    /// Whether it has been said that it asked for a keyword that is not there.
+    doubted: bool,
 }
 
 impl Drop for Client<'_> {
@@ -124,7 +127,10 @@ impl Client<'_> {
         let listing = self.hub.keywords();
         let known: HashSet<String> = listing.iter().map(|listed| listed.name.to_lowercase()).collect();
         if let Some(name) = self.names.difference(&known).next() {
-            log::warn!("Wyoming client {}: there is no keyword `{}` here", self.name, quote(name));
+            // One line a connection: a client may ask as often as it likes.
+            let level = if self.doubted { log::Level::Debug } else { log::Level::Warn };
+            log::log!(level, "Wyoming client {}: there is no keyword `{}` here", self.name, quote(name));
+            self.doubted = true;
         }
         // At once also in a stream that goes on.
         if self.stream.is_some() { self.tune() } else { self.choose(&listing).map(drop) }
@@ -187,33 +193,49 @@ impl Client<'_> {
         let mut hits = Vec::new();
         let levels = self.hub.meters.levels();
         let sound = (event.payload.as_slice(), timestamp(&event.data));
-        stream.hear(&mut ear.spotter, sound, |mono| levels.measure(mono), &mut hits)?;
+        let outcome = stream.hear(&mut ear.spotter, sound, |mono| levels.measure(mono), &mut hits);
         let heard = ear.spotter.position() - before;
         self.hub.meters.add_heard(heard);
         if heard > 0 {
             self.hub.meters.spent(began.elapsed().as_secs_f32(), seconds(heard) as f32);
         }
-        self.tell(&hits)
+        let told = self.publish(&hits);
+        outcome?;
+        self.tell(&told)
     }
 
     fn end(&mut self) -> Result<(), Broken> {
-        let mut hits = Vec::new();
-        if let (Some(stream), Some(ear)) = (&mut self.stream, &mut self.ear) {
-            let before = ear.spotter.position();
-            stream.finish(&mut ear.spotter, &mut hits)?;
-            self.hub.meters.add_heard(ear.spotter.position() - before);
-        }
-        self.tell(&hits)?;
+        let (told, outcome) = self.finish();
+        outcome?;
+        self.tell(&told)?;
         if self.stream.take().is_none_or(|stream| stream.found == 0) {
             self.send("not-detected", &json!({}))?;
         }
         Ok(())
     }
 
-    /// To the ways out first, which do not wait: they hear of it also where the client takes no answer.
-    fn tell(&mut self, hits: &[Detection]) -> Result<(), Broken> {
-        for hit in hits {
-            let (Some(stream), Some(ear)) = (&mut self.stream, &self.ear) else { break };
+    /// It is gone, or the program ends: the last words of a stream that was not ended go to the ways out.
+    fn leave(&mut self) {
+        if let (_, Err(error)) = self.finish() {
+            log::debug!("Wyoming client {}: its last words are lost: {error}", self.name);
+        }
+        self.stream = None;
+    }
+
+    /// Lets the last words of the stream out; what the client is to be told of them.
+    fn finish(&mut self) -> (Vec<Value>, Result<(), SpotError>) {
+        let (Some(stream), Some(ear)) = (&mut self.stream, &mut self.ear) else { return (Vec::new(), Ok(())) };
+        let (mut hits, before) = (Vec::new(), ear.spotter.position());
+        let outcome = stream.finish(&mut ear.spotter, &mut hits);
+        self.hub.meters.add_heard(ear.spotter.position() - before);
+        (self.publish(&hits), outcome)
+    }
+
+    /// To the ways out, which do not wait: they hear of every word, also where the client takes no answer. What the client is
+    /// to be told.
+    fn publish(&mut self, hits: &[Detection]) -> Vec<Value> {
+        let (Some(stream), Some(ear)) = (&mut self.stream, &self.ear) else { return Vec::new() };
+        let one = |hit: &Detection| {
             stream.found += 1;
             let timestamp = stream.time(hit.end);
             self.hub.meters.detected(seconds(hit.emitted.saturating_sub(hit.end)) as f32);
@@ -221,7 +243,14 @@ impl Client<'_> {
             let id = place.and_then(|place| ear.listing.get(place)).map_or(hit.keyword, |listed| listed.id);
             let record = Record { client: Some(self.name.to_owned()), ..Record::detection(hit, None) };
             self.hub.publish(Notice::Detection { keyword: id, record: Arc::new(record) });
-            self.send("detection", &json!({ "name": &*hit.name, "timestamp": timestamp, "speaker": null }))?;
+            json!({ "name": &*hit.name, "timestamp": timestamp, "speaker": null })
+        };
+        hits.iter().map(one).collect()
+    }
+
+    fn tell(&mut self, detections: &[Value]) -> Result<(), Broken> {
+        for detection in detections {
+            self.send("detection", detection)?;
         }
         Ok(())
     }
@@ -250,11 +279,15 @@ mod tests {
     use super::*;
 
     fn hub() -> Hub {
+        hub_at(SpotterConfig::default())
+    }
+
+    fn hub_at(config: SpotterConfig) -> Hub {
         let bundle = Bundle::embedded().expect("the model");
-        let mut enroller = Enroller::new(&bundle, SpotterConfig::default().choice).expect("the model");
+        let mut enroller = Enroller::new(&bundle, config.choice).expect("the model");
         let specs = parse_keywords("hello, stop").expect("a list");
         let keywords = specs.iter().map(|spec| enroller.text(spec).expect("a word")).collect();
-        Hub::new(bundle, SpotterConfig::default(), keywords).expect("the model")
+        Hub::new(bundle, config, keywords).expect("the model")
     }
 
     /// What a client is told if it sends all this and then no more, and how it ends.
@@ -291,6 +324,47 @@ mod tests {
         let start = encode("audio-start", &json!({ "rate": 48_000, "width": 2, "channels": 3 }));
         let (answers, outcome) = converse(&hub, &[quiet, start, stop].concat());
         assert!(outcome.is_ok() && answers == ["not-detected"], "{answers:?} {outcome:?}");
+    }
+
+    /// How many words go to the ways out if a client sends all this and leaves.
+    fn words(hub: &Hub, bytes: &[u8], takes_answers: bool) -> u64 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut near = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let far = listener.accept().expect("a connection").0;
+        if !takes_answers {
+            far.shutdown(Shutdown::Write).expect("it is open");
+        }
+        let before = hub.meters.detections();
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&far, "test", hub));
+            near.write_all(bytes).expect("it reads");
+            near.shutdown(Shutdown::Write).expect("it is open");
+        });
+        hub.meters.detections() - before
+    }
+
+    #[test]
+    fn every_word_goes_out_also_if_the_client_takes_no_answer_or_leaves_without_an_end() {
+        // Low enough for any model that knows the words at all.
+        let hub = hub_at(SpotterConfig { threshold: Some(0.05), ..SpotterConfig::default() });
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hello-stop.wav");
+        let sound: Vec<u8> = kws_live::audio::decode_16k(&file)
+            .expect("the fixture")
+            .iter()
+            .flat_map(|s| ((s * 32_768.0) as i16).to_le_bytes())
+            .collect();
+        let format = json!({ "rate": 16_000, "width": 2, "channels": 1 });
+        let stop = encode("audio-stop", &json!({}));
+        let ended = |sound: &[u8]| [chunk(&format, sound), stop.clone()].concat();
+        let all = words(&hub, &ended(&sound), true);
+        assert!(all >= 2, "{all}");
+        // All of them come out of one chunk, and the first answer cannot be sent.
+        assert_eq!(words(&hub, &ended(&sound), false), all);
+        // Around the end of `hello`, where it has been said and does not count yet.
+        for end in (600..1_600).step_by(100) {
+            let sound = &sound[..end * 32];
+            assert_eq!(words(&hub, &chunk(&format, sound), true), words(&hub, &ended(sound), true), "{end} ms");
+        }
     }
 
     /// Values of the right kind, of the wrong kind, and far out.
