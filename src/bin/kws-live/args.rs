@@ -5,9 +5,11 @@ mod microphone;
 mod mqtt;
 mod service;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
 
@@ -226,25 +228,41 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// clap's message without its usage and hints.
+/// Options whose values are nobody else's business.
+const SECRET: [&str; 3] = ["--mqtt", "--mqtt-password", "--listen-token"];
+
+/// clap's message without its usage and hints, and without what the log is no place for.
 pub fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
+    if let Some(reason) = without_value(error) {
+        return format!("{reason}; see --help");
+    }
+    let mut text = error.to_string();
+    for (_, value) in error.context() {
+        if let ContextValue::String(value) = value {
+            text = text.replace(value, &without_login(value));
+        }
+    }
     let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
     let line = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
-    format!("{}; see --help", without_login(line.trim_start_matches("error: ")))
+    format!("{}; see --help", line.trim_start_matches("error: "))
 }
 
-/// A message without what stands before the host of a URL in it: the log is no place for a password.
-fn without_login(message: &str) -> String {
-    let mut out = String::new();
-    let mut rest = message;
-    while let Some((before, after)) = rest.split_once("://") {
-        let end = after.find([' ', '\'']).unwrap_or(after.len());
-        let host = after[..end].rfind('@').map_or(0, |at| at + 1);
-        out = out + before + "://";
-        rest = &after[host..];
+/// What is said of a broken value that must not be shown; `None` if it may be.
+fn without_value(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return None };
+    let secret = SECRET.contains(&arg.split([' ', '=']).next()?);
+    (secret && error.kind() == ErrorKind::ValueValidation).then(|| {
+        let reason = error.source().map(|why| format!(": {why}")).unwrap_or_default();
+        format!("invalid value for '{arg}'{reason}")
+    })
+}
+
+/// A URL without what stands before its host.
+fn without_login(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
     }
-    out + rest
 }
 
 #[cfg(test)]
@@ -269,12 +287,23 @@ mod tests {
 
     #[test]
     fn errors_show_no_password() {
-        let line = ["kws-live", "--keywords", "a", "--mqtt", "mqtts://kws:s3@cret@broker.lan:99999"];
-        if let Err(error) = Args::try_parse_from(line) {
-            let told = one_line(&error);
-            assert!(!told.contains("cret") && !told.contains("kws:"), "{told}");
+        for (line, part) in [
+            #[cfg(feature = "mqtt")]
+            (["--keywords=a", "--mqtt", "mqtts://kws:s3@cret@broker.lan:99999"], "65535"),
+            #[cfg(feature = "mqtt")]
+            (["--keywords=a", "--mqtt", "kws:s3cret@broker.lan"], "--mqtt <URL>"),
+            #[cfg(feature = "mqtt")]
+            (["--keywords=a", "--mqtt", "mqtt://kws:s3 cret'x@broker.lan:0"], "port"),
+            #[cfg(feature = "mqtt")]
+            (["--keywords=a", "--mqtt", "mqtt://kws:s3cret:1883"], "no host"),
+            (["--json", "--log=a", "mqtt://kws:s3 cret'x@broker.lan"], "mqtt://broker.lan"),
+        ] {
+            let args = std::iter::once("kws-live").chain(line);
+            let told = one_line(&Args::try_parse_from(args).expect_err("broken on purpose"));
+            assert!(!told.contains("cret") && !told.contains("kws:") && told.contains(part), "{line:?}: {told}");
         }
-        assert_eq!(without_login("a 'mqtt://u:p@h:1' or mqtts://host b@c"), "a 'mqtt://h:1' or mqtts://host b@c");
+        assert_eq!(without_login("mqtt://u:p@h:1"), "mqtt://h:1");
+        assert_eq!(without_login("me@home"), "me@home");
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl FromStr for Broker {
         };
         let bracketed = host.starts_with('[') && host.ends_with(']');
         if host.is_empty() || host.contains(char::is_whitespace) || (host.contains([':', '[', ']']) && !bracketed) {
-            return Err(format!("`{host}` is no host; {shape}"));
+            // Not what it is: without its @ a login is taken for the host.
+            return Err(format!("there is no host in it; {shape}"));
         }
         if tls && bracketed {
             return Err("certificates cannot be checked against an IPv6 address; give the broker's name".into());

@@ -203,6 +203,22 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mqtt")]
+    #[test]
+    fn errors_show_no_password() {
+        for (value, part) in [
+            ("\"kws:s3cret@broker.lan\"", "expected mqtt://"),
+            ("\"mqtt://kws:s3 cret'x@broker.lan:0\"", "port"),
+            ("\"mqtt://kws:s3cret:1883\"", "no host"),
+            ("mqtt://kws:s3cret@broker.lan", "line 2"),
+            ("\"mqtt://kws:s3cret@broker.lan", "line 2"),
+            ("[\"mqtt://kws:s3cret@broker.lan\"]", "one value"),
+        ] {
+            let error = format!("{:#}", with(&format!("\nmqtt = {value}\n"), &[]).expect_err("broken on purpose"));
+            assert!(!error.contains("cret") && error.contains("line 2") && error.contains(part), "{value}: {error}");
+        }
+    }
+
     #[test]
     fn other_errors_are_of_the_command_line() {
         let line = ["kws-live", "--nonsense"].map(OsString::from);
