@@ -11,6 +11,7 @@ use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use common::{Running, program, recording, run, samples, skip, text, wait_until};
 use serde_json::Value;
@@ -344,6 +345,26 @@ fn broken_configurations_name_what_is_wrong_and_where() {
         // Without the check it does not start to listen either.
         let out = run(&["--config", &file.display().to_string(), "--input", &recording().display().to_string()]);
         assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{file:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_comes_twice_is_one_and_a_late_one_ends_it_at_once() {
+    for (signals, status) in [(&["TERM", "INT", "HUP", "TERM"][..], 0), (&["HUP", "HUP"], 0), (&["TERM", "late"], 130)]
+    {
+        let mut live = Live::start(&["--keywords", "hello", "--exec", "sleep 3"]);
+        live.note("hello:");
+        live.hear(&samples());
+        assert_eq!(live.result()["keyword"], "hello");
+        for name in signals {
+            let late = *name == "late";
+            std::thread::sleep(Duration::from_millis(if late { 1_500 } else { 50 }));
+            live.signal(if late { "TERM" } else { name });
+        }
+        let (ended, notes) = (live.child.wait().expect("it ends"), live.all_notes());
+        assert_eq!(ended.code(), Some(status), "{notes:?}");
+        let told = notes.iter().any(|l| l.contains("exec 1 started 0 failed"));
+        assert_eq!(told, status == 0, "{notes:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::common::{Events, ask, get};
 use super::*;

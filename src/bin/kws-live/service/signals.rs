@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossbeam_channel::Sender;
 use kws_live::engine::StopHandle;
+
+/// Signals that come so soon after the first are the same wish: `timeout` and a service manager signal a program and its group.
+const ONE_WISH: Duration = Duration::from_secs(1);
 
 /// What ends the listening, from anywhere; does not wait.
 #[derive(Clone)]
@@ -39,17 +43,33 @@ impl Asked {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Asks it; says whether that had been done before.
-    pub fn ask(&self) -> bool {
-        self.0.swap(true, Ordering::AcqRel)
+    /// Asks it.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
     }
+}
 
-    /// The first time it stops the listening; the second time it ends the program at once.
-    fn end(&self, listening: &Stop) {
-        if self.ask() {
+/// What becomes of signals to end.
+struct End {
+    asked: Asked,
+    listening: Stop,
+    /// When the first one came.
+    first: Option<Instant>,
+}
+
+impl End {
+    /// The first one stops the listening, a later one ends the program at once. A hangup does that never: a terminal that is
+    /// closed sends more than one.
+    fn take(&mut self, hangup: bool) {
+        let Some(first) = self.first else {
+            self.first = Some(Instant::now());
+            self.asked.ask();
+            self.listening.stop();
+            return;
+        };
+        if !hangup && first.elapsed() >= ONE_WISH {
             std::process::exit(130);
         }
-        listening.stop();
     }
 }
 
@@ -60,12 +80,13 @@ pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyh
 
     const WHY: &str = "cannot wait for signals";
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context(WHY)?;
+    let mut end = End { asked, listening, first: None };
     let wait = move || {
         for signal in signals.forever() {
             match &reload {
                 // One that waits already does for this one too.
                 Some(reload) if signal == SIGHUP => drop(reload.try_send(())),
-                _ => asked.end(&listening),
+                _ => end.take(signal == SIGHUP),
             }
         }
     };
@@ -77,5 +98,6 @@ pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyh
 #[cfg(not(unix))]
 pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyhow::Result<()> {
     drop(reload);
-    ctrlc::set_handler(move || asked.end(&listening)).context("cannot wait for Ctrl-C")
+    let mut end = End { asked, listening, first: None };
+    ctrlc::set_handler(move || end.take(false)).context("cannot wait for Ctrl-C")
 }
