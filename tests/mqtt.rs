@@ -2,6 +2,8 @@
 #![cfg(all(unix, feature = "mqtt", feature = "http"))]
 
 mod common;
+#[path = "mqtt/protocol.rs"]
+mod protocol;
 
 use std::collections::BTreeSet;
 use std::fs;

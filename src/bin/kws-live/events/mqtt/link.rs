@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -38,7 +40,7 @@ pub enum News {
     Answered(u16, Option<String>),
     /// A message of a subscription.
     Heard { topic: String, payload: Vec<u8>, retained: bool },
-    /// It has ended, because it was asked to or for this reason.
+    /// It has ended, because this side said goodbye or for this reason.
     Down(Option<Trouble>),
 }
 
@@ -72,6 +74,8 @@ pub struct Link {
     pub news: Receiver<News>,
     client: Client,
     up: bool,
+    /// Whether this side has said goodbye.
+    closed: Arc<AtomicBool>,
     /// Given to the connection, without a number yet.
     given: VecDeque<What>,
     /// Written, by number.
@@ -83,10 +87,11 @@ impl Link {
     pub fn open(access: &Access) -> io::Result<Self> {
         let (client, connection) = Client::new(options(access), WINDOW + OTHERS);
         let (give, news) = bounded(WINDOW);
-        let place = access.broker.to_string();
-        let wait = move || follow(connection, &give, &place);
+        let (place, closed) = (access.broker.to_string(), Arc::<AtomicBool>::default());
+        let asked = closed.clone();
+        let wait = move || follow(connection, &give, &place, &asked);
         thread::Builder::new().name("kws-mqtt-net".into()).spawn(wait)?;
-        Ok(Self { news, client, up: false, given: VecDeque::new(), flying: HashMap::new() })
+        Ok(Self { news, client, up: false, closed, given: VecDeque::new(), flying: HashMap::new() })
     }
 
     /// Whether the broker has answered.
@@ -139,6 +144,7 @@ impl Link {
 
     /// Says goodbye, so that the broker does not say `offline` a second time.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         if self.client.try_disconnect().is_err() {
             log::debug!("MQTT: no room to say goodbye");
         }
@@ -160,7 +166,7 @@ fn options(access: &Access) -> MqttOptions {
 }
 
 /// Tells what happens until the connection ends or nobody listens any more.
-fn follow(mut connection: Connection, give: &Sender<News>, place: &str) {
+fn follow(mut connection: Connection, give: &Sender<News>, place: &str, closed: &AtomicBool) {
     for event in connection.iter() {
         let news = match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => News::Up,
@@ -174,7 +180,11 @@ fn follow(mut connection: Connection, give: &Sender<News>, place: &str) {
                 retained: publish.retain,
             },
             Ok(Event::Outgoing(Outgoing::Publish(number))) => News::Sent(number),
-            Ok(Event::Outgoing(Outgoing::Disconnect)) => News::Down(None),
+            // `rumqttc` says goodbye by itself when the broker has broken the protocol.
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => News::Down(
+                (!closed.load(Ordering::Acquire))
+                    .then(|| Trouble::passing(format!("the connection to {place} ended after a protocol error"))),
+            ),
             Ok(_) => continue,
             Err(error) => News::Down(Some(trouble(&error, place))),
         };
