@@ -294,6 +294,33 @@ fn scan_keeps_the_order_and_goes_on_after_a_broken_file() {
     assert!(!of(&copies[0]).is_empty());
 }
 
+#[cfg(unix)]
+#[test]
+fn scan_goes_on_after_a_folder_that_cannot_be_listed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| home.path().join(name);
+    std::fs::copy(recording(), at("z.wav")).expect("room on the disk");
+    // Too deep for any path, for any user: two halves, put together.
+    let chain = |name: &str| (0..9).fold(at(name), |path, _| path.join("x".repeat(250)));
+    for half in ["a", "half"] {
+        std::fs::create_dir_all(chain(half)).expect("room on the disk");
+    }
+    std::fs::rename(at("half"), chain("a").join("half")).expect("room on the disk");
+    let folder = home.path().display().to_string();
+    let scan = |more: &[&str]| {
+        let args = ["scan", "--json", "--keywords", "hello", "--threshold", LOW, &folder];
+        let out = run(&[&args[..], more].concat());
+        (out.status.code(), records(&out.stdout), text(&out.stderr))
+    };
+    let (status, found, notes) = scan(&[]);
+    assert!(!found.is_empty() && found.iter().all(|r| r["file"] == at("z.wav").display().to_string()), "{found:?}");
+    assert_eq!((status, notes.matches("cannot list it").count()), (Some(2), 1), "{notes}");
+    assert!(notes.contains("folders that could not be listed: 1"), "{notes}");
+    let (status, again, notes) = scan(&["no-such-file.wav"]);
+    assert_eq!((status, again), (Some(2), found));
+    assert!(notes.contains("1 of 2 files could not be scanned; folders that could not be listed: 1"), "{notes}");
+}
+
 #[test]
 fn what_fuzzing_broke_is_told_and_the_search_goes_on() {
     let damaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/damaged");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use kws_live::audio::{FileSource, Pace};
 use kws_live::engine::{EngineError, Pipeline, said};
 use kws_live::search::LEAST;
@@ -36,42 +36,62 @@ struct Scanned {
 /// How the recordings in a folder are told from other files.
 const EXTENSIONS: [&str; 7] = ["wav", "flac", "ogg", "oga", "opus", "mp3", "wave"];
 
-/// The files as given, and for a folder all recordings in it and below it, by name.
-fn recordings(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut out = Vec::new();
-    for path in given {
-        if path.is_dir() {
-            let before = out.len();
-            below(path, &mut out)?;
-            let kinds = EXTENSIONS.join(", ");
-            ensure!(out.len() > before, "{}: no recording in this folder or below it ({kinds})", path.display());
-        } else {
-            out.push(path.clone());
-        }
-    }
-    Ok(out)
+/// What is to be scanned.
+#[derive(Debug, Default, PartialEq)]
+struct Recordings {
+    files: Vec<PathBuf>,
+    /// Folders that could not be listed, each of which has been told.
+    unlisted: usize,
 }
 
-fn below(folder: &Path, out: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let list = || -> std::io::Result<Vec<fs::DirEntry>> { fs::read_dir(folder)?.collect() };
-    let mut entries = list().with_context(|| format!("{}: cannot list it", folder.display()))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let known = |e: &OsStr| EXTENSIONS.iter().any(|k| e.eq_ignore_ascii_case(k));
-        // A link to a folder may lead back up: only folders themselves are followed.
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            below(&path, out)?;
-        } else if path.extension().is_some_and(known) && path.is_file() {
-            out.push(path);
+impl Recordings {
+    /// The files as given, and for a folder all recordings in it and below it, by name.
+    fn find(given: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut all = Self::default();
+        for path in given {
+            if path.is_dir() {
+                let before = (all.files.len(), all.unlisted);
+                all.below(path);
+                let kinds = EXTENSIONS.join(", ");
+                ensure!(
+                    (all.files.len(), all.unlisted) != before,
+                    "{}: no recording in this folder or below it ({kinds})",
+                    path.display()
+                );
+            } else {
+                all.files.push(path.clone());
+            }
+        }
+        ensure!(!all.files.is_empty(), "there is no recording; folders that could not be listed: {}", all.unlisted);
+        Ok(all)
+    }
+
+    fn below(&mut self, folder: &Path) {
+        let mut entries: Vec<fs::DirEntry> = match fs::read_dir(folder).and_then(Iterator::collect) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.unlisted += 1;
+                note(&format!("kws-live: {}: cannot list it: {error}", folder.display()));
+                return;
+            }
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let known = |e: &OsStr| EXTENSIONS.iter().any(|k| e.eq_ignore_ascii_case(k));
+            // A link to a folder may lead back up: only folders themselves are followed.
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                self.below(&path);
+            } else if path.extension().is_some_and(known) && path.is_file() {
+                self.files.push(path);
+            }
         }
     }
-    Ok(())
 }
 
 pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     let wanted = Wanted::read(&args.keywords)?.some()?;
-    let files = recordings(&args.files)?;
+    let Recordings { files, unlisted } = Recordings::find(&args.files)?;
     let load = if args.search { Listening::for_search } else { Listening::load };
     let listening = load(&args.model, &wanted)?;
     let config = SpotterConfig {
@@ -110,10 +130,14 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         found.detected = !records.is_empty();
         print(&records.iter().map(line).collect::<String>())?;
     }
-    match failed {
-        0 => Ok(found.detected),
-        // A single file's error has been told already, but the status must tell it too.
-        n => anyhow::bail!("{n} of {} files could not be scanned", files.len()),
+    // A single one's error has been told already, but the status must tell it too.
+    match (failed, unlisted) {
+        (0, 0) => Ok(found.detected),
+        (n, 0) => bail!("{n} of {} files could not be scanned", files.len()),
+        (0, n) => bail!("folders that could not be listed: {n}"),
+        (n, m) => {
+            bail!("{n} of {} files could not be scanned; folders that could not be listed: {m}", files.len())
+        }
     }
 }
 
@@ -229,9 +253,9 @@ mod tests {
         }
         let given = [at("named.anything"), home.path().to_owned()];
         let want = [at("named.anything"), at("b/c/x.opus"), at("b/y.flac"), at("z.WAV")];
-        assert_eq!(recordings(&given).expect("readable"), want);
+        assert_eq!(Recordings::find(&given).expect("readable"), Recordings { files: want.into(), unlisted: 0 });
         fs::create_dir(at("b/empty")).expect("room on the disk");
-        let error = recordings(&[at("b/empty")]).expect_err("nothing in it").to_string();
+        let error = Recordings::find(&[at("b/empty")]).expect_err("nothing in it").to_string();
         assert!(error.contains("no recording"), "{error}");
     }
 }
