@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 use kws_live::engine::Event;
 use kws_live::spotter::KeywordId;
 
@@ -127,28 +127,54 @@ struct Way {
     room: usize,
     patience: Patience,
     count: Arc<Count>,
+    /// Closes with the receiver's thread.
+    done: Receiver<()>,
 }
 
 impl Way {
-    fn new(room: usize, patience: &Patience, count: &Arc<Count>) -> (Self, Receiver<Notice>) {
-        let (give, notices) = unbounded();
-        (Self { give, room, patience: patience.clone(), count: count.clone() }, notices)
-    }
-
     fn is_full(&self) -> bool {
         self.give.len() >= self.room
     }
 
-    /// False if it was dropped: there was no room, or the receiver has panicked, as its thread has said.
+    /// Whether the receiver has panicked, as its thread has said.
+    fn is_dead(&self) -> bool {
+        self.done.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// False if it was dropped: there was no room, or nobody takes it any more.
     fn offer(&self, notice: Notice) -> bool {
-        while self.is_full() && self.patience.lasts() {
+        while self.is_full() && self.patience.lasts() && !self.is_dead() {
             thread::sleep(BREATH);
         }
-        let taken = (notice.is_state() || !self.is_full()) && self.give.send(notice).is_ok();
+        let taken = (notice.is_state() || !self.is_full()) && !self.is_dead() && self.give.send(notice).is_ok();
         if !taken {
-            self.count.0.fetch_add(1, Ordering::Relaxed);
+            self.count.add(1);
         }
         taken
+    }
+}
+
+/// A thread with a queue, while it runs.
+struct Running {
+    name: &'static str,
+    done: Receiver<()>,
+    /// What it has not taken yet.
+    left: Receiver<Notice>,
+}
+
+impl Running {
+    /// Starts it, with the way to it.
+    fn start(
+        name: &'static str,
+        room: usize,
+        (patience, count): (&Patience, &Arc<Count>),
+        work: impl FnOnce(Receiver<Notice>) + Send + 'static,
+    ) -> io::Result<(Self, Way)> {
+        let (give, notices) = unbounded();
+        let left = notices.clone();
+        let done = spawn(&format!("kws-{name}"), move || work(notices))?;
+        let way = Way { give, room, patience: patience.clone(), count: count.clone(), done: done.clone() };
+        Ok((Self { name, done, left }, way))
     }
 }
 
@@ -156,26 +182,27 @@ impl Way {
 pub struct Bus {
     queue: Option<Way>,
     patience: Patience,
-    running: Vec<(&'static str, Receiver<()>)>,
+    count: Arc<Count>,
+    running: Vec<Running>,
 }
 
 impl Bus {
     /// Starts a thread for each receiver.
     pub fn start(sinks: Vec<Box<dyn Sink>>, patience: Patience, count: &Arc<Count>) -> io::Result<Self> {
-        let mut bus = Self { queue: None, patience, running: Vec::new() };
+        let mut bus = Self { queue: None, patience, count: count.clone(), running: Vec::new() };
         if sinks.is_empty() {
             return Ok(bus);
         }
+        let shared = (&bus.patience, count);
         let mut ways = Vec::new();
         for sink in sinks {
-            let (way, notices) = Way::new(SINK_QUEUE, &bus.patience, count);
             let name = sink.name();
-            bus.running.push((name, spawn(&format!("kws-{name}"), move || sink.run(notices))?));
+            let (running, way) = Running::start(name, SINK_QUEUE, shared, move |notices| sink.run(notices))?;
+            bus.running.push(running);
             ways.push((name, way));
         }
-        let (queue, notices) = Way::new(QUEUE, &bus.patience, count);
-        let share = spawn("kws-events", move || share_out(&notices, &ways))?;
-        bus.running.insert(0, ("events", share));
+        let (share, queue) = Running::start("events", QUEUE, shared, move |notices| share_out(&notices, &ways))?;
+        bus.running.insert(0, share);
         bus.queue = Some(queue);
         Ok(bus)
     }
@@ -187,14 +214,17 @@ impl Bus {
         }
     }
 
-    /// No more news: waits until every receiver has finished, at most so long once the patience is over.
+    /// No more news: waits until every receiver has finished, at most so long once the patience is over. What has not been taken
+    /// by then is counted as dropped.
     pub fn finish(mut self, limit: Duration) {
         self.queue = None;
         let mut until = None;
-        for (name, done) in &self.running {
+        for Running { name, done, left } in &self.running {
             if !self.patience.wait_for(done, limit, &mut until) {
                 log::warn!("`{name}` has not finished after {} s and is left behind", limit.as_secs());
             }
+            // None if it has ended in order.
+            self.count.add(left.try_iter().filter(|notice| !notice.is_state()).count() as u64);
         }
     }
 }
@@ -203,6 +233,11 @@ impl Count {
     /// News that found no room.
     pub fn dropped(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// So many more found none.
+    pub fn add(&self, events: u64) {
+        self.0.fetch_add(events, Ordering::Relaxed);
     }
 }
 
@@ -324,13 +359,43 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_ends_is_left_behind() {
+    fn one_that_never_ends_is_left_behind_with_what_it_has_not_taken() {
         let (stuck, go, _its) = slow();
-        let bus = Bus::start(vec![stuck], Patience::default(), &Arc::default()).expect("threads");
-        bus.publish(detection());
+        let count = Arc::default();
+        let bus = Bus::start(vec![stuck], Patience::default(), &count).expect("threads");
+        bus.publish(Notice::Added(KeywordId(0), "word".into()));
+        for _ in 0..3 {
+            bus.publish(detection());
+        }
         let began = Instant::now();
         bus.finish(Duration::from_millis(50));
         assert!(began.elapsed() < Duration::from_secs(30));
+        assert_eq!(count.dropped(), 3);
         drop(go);
+    }
+
+    /// Panics at the first news.
+    struct Broken;
+
+    impl Sink for Broken {
+        fn name(&self) -> &'static str {
+            "broken"
+        }
+
+        fn run(self: Box<Self>, notices: Receiver<Notice>) {
+            let _ = notices.recv();
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn one_that_has_panicked_holds_up_nobody_and_what_it_would_have_got_is_counted() {
+        let count = Arc::default();
+        let patience = Patience { wait: true, asked: Asked::default() };
+        let bus = Bus::start(vec![Box::new(Broken)], patience, &count).expect("threads");
+        let total = 2 * (QUEUE + SINK_QUEUE);
+        (0..total).for_each(|_| bus.publish(detection()));
+        bus.finish(Duration::from_mins(1));
+        assert_eq!(count.dropped() as usize, total - 1);
     }
 }

@@ -30,7 +30,7 @@ pub fn health(state: &State) -> (bool, String) {
         "still": still.as_secs_f64(),
         "detections": meters.detections(),
         "lost_samples": meters.lost(),
-        "dropped_events": counts.dropped() + state.missed(),
+        "dropped_events": counts.dropped(),
         "real_time_factor": meters.real_time_factor(),
         "latency": meters.latency(),
     });
@@ -70,8 +70,7 @@ pub fn text(state: &State) -> String {
         out.counter("kws_device_losses_total", "Times that the microphone was lost.", device.losses());
         out.gauge("kws_device_unclosed", "Streams that the sound system has not let go of yet.", device.unclosed());
     }
-    let dropped = counts.dropped() + state.missed();
-    out.counter("kws_dropped_events_total", "Events that a receiver was too slow for.", dropped);
+    out.counter("kws_dropped_events_total", "Events that a receiver was too slow for.", counts.dropped());
     out.counter("kws_clipped_samples_total", "Samples at full scale.", meters.levels().clipped());
     out.gauge("kws_heard_seconds", "Position in the stream.", meters.seconds());
     out.gauge("kws_real_time_factor", "Time spent on a second of sound.", meters.real_time_factor());

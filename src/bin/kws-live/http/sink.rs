@@ -85,8 +85,6 @@ struct Shared {
     /// By the names that are or were listened for.
     detections: BTreeMap<String, u64>,
     clients: Vec<Sender<Arc<Event>>>,
-    /// Events that clients were too slow for.
-    missed: u64,
     /// Number of the last event.
     number: u64,
     /// Position of the stream, and since when it is that.
@@ -94,8 +92,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// Sends an event to all clients.
-    fn tell(&mut self, kind: &'static str, line: String) {
+    /// Sends an event to all clients; says how many were too slow for it.
+    fn tell(&mut self, kind: &'static str, line: String) -> u64 {
         self.number += 1;
         let event = Arc::new(Event { number: self.number, kind, line });
         let mut missed = 0;
@@ -106,7 +104,7 @@ impl Shared {
                 error.is_full()
             }
         });
-        self.missed += missed;
+        missed
     }
 }
 
@@ -119,7 +117,6 @@ impl State {
             keywords: BTreeMap::new(),
             detections: BTreeMap::new(),
             clients: Vec::new(),
-            missed: 0,
             number: 0,
             moved: (0, now),
         };
@@ -143,11 +140,6 @@ impl State {
     /// Detections by keyword, also by those that are gone: a counter does not go back.
     pub fn detections(&self) -> BTreeMap<String, u64> {
         self.shared().detections.clone()
-    }
-
-    /// Events that clients of /events were too slow for.
-    pub fn missed(&self) -> u64 {
-        self.shared().missed
     }
 
     /// How long the stream has stood still.
@@ -180,13 +172,13 @@ impl State {
             }
             Notice::Detection { record, .. } => {
                 *shared.detections.entry(record.keyword.clone()).or_insert(0) += 1;
-                shared.tell("detection", record.json());
+                self.counts.bus.add(shared.tell("detection", record.json()));
             }
             Notice::Device(record) => {
                 if let Some(source) = &record.source {
                     shared.source.clone_from(source);
                 }
-                shared.tell("device", record.json());
+                self.counts.bus.add(shared.tell("device", record.json()));
             }
         }
     }
@@ -253,7 +245,9 @@ mod tests {
         for _ in 0..CLIENT_QUEUE + 3 {
             state.take(detection());
         }
-        assert_eq!((state.missed(), state.shared().clients.len(), stuck.events.len()), (3, 1, CLIENT_QUEUE));
+        assert_eq!((state.counts.dropped(), state.shared().clients.len(), stuck.events.len()), (3, 1, CLIENT_QUEUE));
+        // Where all losses are told, too.
+        assert_eq!(state.counts.losses().as_deref(), Some("3 events were dropped: a receiver was too slow"));
         assert_eq!(state.detections()["word"], CLIENT_QUEUE as u64 + 3);
         assert_eq!((state.detections()["other"], state.keywords().len()), (0, 1));
         let first = stuck.events.recv().expect("an event");
