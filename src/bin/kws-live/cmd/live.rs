@@ -14,7 +14,8 @@ use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
 use crate::output::{DeviceRecord, note};
 use crate::service::notify::{Notifier, Watched};
-use crate::service::{reload::Reload, signals};
+use crate::service::reload::{Files, Reload};
+use crate::service::signals;
 
 /// Who looks at the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl View {
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     let view = View::of(args);
     log_to(args.log.as_deref(), view == View::Tui)?;
+    let files = Files::of(args);
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
         wanted = wanted.some()?;
@@ -84,7 +86,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     if reloads {
         let keywords = engine.keywords_handle();
         let replace = Box::new(move |new| Ok(keywords.replace(new)?));
-        Reload::new(line, args, replace, notifier.clone()).start(asked)?;
+        Reload::new(line, args, files, replace, notifier.clone()).start(asked)?;
     }
     signals::listen(signalled.clone(), engine.stop_handle().into(), reloads.then_some(ask))?;
     let outcome = match view {

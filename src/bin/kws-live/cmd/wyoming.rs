@@ -13,7 +13,7 @@ use crate::args::LiveArgs;
 use crate::events::{Feed, Patience, Plan};
 use crate::output::note;
 use crate::service::notify::{Notifier, Watched};
-use crate::service::reload::Reload;
+use crate::service::reload::{Files, Reload};
 use crate::service::signals::{self, Stop};
 use crate::wyoming::{Hub, Port};
 
@@ -21,6 +21,7 @@ use crate::wyoming::{Hub, Port};
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     log_to(args.log.as_deref(), false)?;
     let address = args.service.wyoming.as_deref().context("--wyoming needs an address")?;
+    let files = Files::of(args);
     let wanted = Wanted::read(&args.keywords)?.some()?;
     let plan = Plan::open(&args.service, false)?;
     let port = Port::open(address)?;
@@ -63,7 +64,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
             hub.replace(keywords);
             Ok(())
         };
-        Reload::new(line, args, Box::new(replace), notifier.clone()).start(reload)?;
+        Reload::new(line, args, files, Box::new(replace), notifier.clone()).start(reload)?;
     }
     signals::listen(asked.clone(), stop, reloads.then_some(ask))?;
     let server = port.start(hub.clone())?;

@@ -1,5 +1,6 @@
 //! New keywords for a stream that goes on: by SIGHUP, or because a file has changed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,46 @@ use crate::output::note;
 /// Time between two looks at the files. What is the same in two looks has been written to its end.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The files that are watched, and what they were like before they were read: a change from then on is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files(BTreeMap<PathBuf, Stamp>);
+
+/// What changes with a file; `None` while there is none.
+type Stamp = Option<(u64, Option<SystemTime>)>;
+
+impl Files {
+    /// Those that `args` names, as they are now. To be asked before they are read.
+    pub fn of(args: &LiveArgs) -> Self {
+        Self(files(args).into_iter().map(|file| (file.clone(), stamp(&file))).collect())
+    }
+
+    /// The same files as they are now.
+    fn again(&self) -> Self {
+        Self(self.0.keys().map(|file| (file.clone(), stamp(file))).collect())
+    }
+
+    /// Watches the files of `args` too, from now on.
+    fn add(&mut self, args: &LiveArgs) {
+        for file in files(args) {
+            self.0.entry(file).or_insert_with_key(|file| stamp(file));
+        }
+    }
+
+    /// Watches no others than the files of `args`.
+    fn only(&mut self, args: &LiveArgs) {
+        let wanted = files(args);
+        self.0.retain(|file, _| wanted.contains(file));
+    }
+}
+
 /// Reads the keywords again, all or none: whatever is wrong with a file, the old ones stay.
 pub struct Reload {
     /// The command line, which still overrides the file.
     line: Vec<OsString>,
     /// What is in force.
     args: LiveArgs,
+    /// As they were before they were read last.
+    known: Files,
     replace: Replace,
     notifier: Notifier,
 }
@@ -32,9 +67,10 @@ pub struct Reload {
 pub type Replace = Box<dyn Fn(Vec<Keyword>) -> anyhow::Result<()> + Send>;
 
 impl Reload {
-    /// Changes keywords through `replace` and tells it through `notifier`; `args` is what the program was started with.
-    pub fn new(line: Vec<OsString>, args: &LiveArgs, replace: Replace, notifier: Notifier) -> Self {
-        Self { line, args: args.clone(), replace, notifier }
+    /// Changes keywords through `replace` and tells it through `notifier`; `args` is what the program was started with, `known`
+    /// what its files were like then.
+    pub fn new(line: Vec<OsString>, args: &LiveArgs, known: Files, replace: Replace, notifier: Notifier) -> Self {
+        Self { line, args: args.clone(), known, replace, notifier }
     }
 
     /// Whether there is anything that could be read again.
@@ -45,33 +81,29 @@ impl Reload {
     /// Waits for signals and changes as long as the program runs.
     pub fn start(mut self, asked: Receiver<()>) -> anyhow::Result<()> {
         let work = move || {
-            let mut known = self.stamps();
-            let mut before = known.clone();
+            let mut before = self.known.clone();
             loop {
                 let wanted = match asked.recv_timeout(LOOK) {
                     Ok(()) => true,
                     Err(RecvTimeoutError::Timeout) => false,
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
-                let now = self.stamps();
-                let changed = now != known && now == before;
+                let now = self.known.again();
+                let changed = now != self.known && now == before;
                 before.clone_from(&now);
                 if wanted || changed {
                     self.notifier.reloading();
+                    // What changes while they are read is read once more.
+                    self.known = now;
                     self.read();
+                    self.known.only(&self.args);
+                    before.clone_from(&self.known);
                     self.notifier.reloaded();
-                    // Those of other files, if the configuration names others now.
-                    known = self.stamps();
-                    before.clone_from(&known);
                 }
             }
         };
         std::thread::Builder::new().name("kws-reload".into()).spawn(work).context("cannot watch the files")?;
         Ok(())
-    }
-
-    fn stamps(&self) -> Vec<Option<(u64, Option<SystemTime>)>> {
-        files(&self.args).iter().map(|file| stamp(file)).collect()
     }
 
     fn read(&mut self) {
@@ -87,6 +119,8 @@ impl Reload {
     /// The model is loaded for this once more and dropped: memory that is needed once a month is not held.
     fn replace(&mut self) -> anyhow::Result<String> {
         let new = config::load(&self.line)?.live;
+        // It may name others now.
+        self.known.add(&new);
         let wanted = Wanted::read(&new.keywords)?.some()?;
         let keywords = Listening::load(&self.args.model, &wanted)?.keywords;
         let names = keywords.iter().map(|k| k.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -106,8 +140,45 @@ fn files(args: &LiveArgs) -> Vec<PathBuf> {
     args.service.config.iter().chain(&args.keywords.keywords_file).cloned().collect()
 }
 
-/// What changes with a file.
-fn stamp(file: &Path) -> Option<(u64, Option<SystemTime>)> {
+fn stamp(file: &Path) -> Stamp {
     let meta = fs::metadata(file).ok()?;
     Some((meta.len(), meta.modified().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{bounded, unbounded};
+
+    use super::*;
+
+    #[test]
+    fn a_change_before_it_watches_or_while_it_reads_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (config, words) = (folder.path().join("kws.toml"), folder.path().join("words.txt"));
+        let write = |file: &Path, text: &str| fs::write(file, text).expect("room on the disk");
+        write(&config, "keywords = \"hello\"\n");
+        let line = vec!["kws-live".into(), "--config".into(), config.clone().into()];
+        let args = config::load(&line).expect("a good file").live;
+        let known = Files::of(&args);
+        // As if it were changed while the model is loaded.
+        write(&words, "stop\n");
+        write(&config, &format!("keywords-file = {words:?}\n"));
+        let (give, got) = unbounded();
+        let listed = words.clone();
+        let replace: Replace = Box::new(move |keywords| {
+            let names: Vec<String> = keywords.into_iter().map(|k| k.name).collect();
+            if names == ["stop"] {
+                // It was read and is not in force yet.
+                fs::write(&listed, "go on\n")?;
+            }
+            Ok(give.send(names)?)
+        });
+        let (ask, asked) = bounded(1);
+        Reload::new(line, &args, known, replace, Notifier::default()).start(asked).expect("a thread");
+        let next = || got.recv_timeout(Duration::from_mins(1)).expect("they are read again");
+        assert_eq!([next(), next()], [["stop"], ["go on"]]);
+        // And then no more.
+        assert!(got.recv_timeout(3 * LOOK).is_err());
+        drop(ask);
+    }
 }
