@@ -349,6 +349,40 @@ fn broken_configurations_name_what_is_wrong_and_where() {
 }
 
 #[test]
+fn what_would_not_start_does_not_pass_the_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, noise) = (folder.path().join("kws.toml"), folder.path().join("noise.wav"));
+    fs::write(&noise, "no sound").expect("room on the disk");
+    let clips = folder.path().join("clips");
+    let here = folder.path().to_owned();
+    let near = format!("input = {:?}\nsave = {clips:?}\nsave-near", recording());
+    for (lines, part) in [
+        ("input = \"no-such-file.wav\"".to_owned(), Some("no-such-file.wav")),
+        (format!("input = {noise:?}"), Some("noise.wav")),
+        (format!("input = {here:?}"), Some("folder")),
+        (format!("input = {:?}\ndevice = \"x\"", recording()), Some("--device")),
+        ("input = \"-\"\nwait-for-device = true".into(), Some("--wait-for-device")),
+        (format!("{near} = 0.5"), Some("above --sensitivity 0.5")),
+        (format!("{near} = 0.25\nthreshold = 0.01"), Some("--threshold 0.01")),
+        (format!("{near} = 0.75"), None),
+        (format!("{near} = 0.25\nthreshold = 1"), None),
+    ] {
+        fs::write(&file, format!("keywords = \"hello\"\nno-tui = true\n{lines}\n")).expect("room on the disk");
+        let file = file.display().to_string();
+        let checked = run(&["--config", &file, "--check-config"]);
+        let started = run(&["--config", &file]);
+        let (error, same) = (text(&checked.stderr), text(&started.stderr));
+        if let Some(part) = part {
+            assert_eq!((checked.status.code(), started.status.code()), (Some(2), Some(2)), "{lines}: {error} {same}");
+            assert!(error.contains(part) && same.contains(part), "{lines}: {error} {same}");
+        } else {
+            assert_eq!(checked.status.code(), Some(0), "{lines}: {error}");
+            assert_ne!(started.status.code(), Some(2), "{lines}: {same}");
+        }
+    }
+}
+
+#[test]
 fn a_signal_that_comes_twice_is_one_and_a_late_one_ends_it_at_once() {
     for (signals, status) in [(&["TERM", "INT", "HUP", "TERM"][..], 0), (&["HUP", "HUP"], 0), (&["TERM", "late"], 130)]
     {

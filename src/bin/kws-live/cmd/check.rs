@@ -1,17 +1,67 @@
-//! `--check-config`: everything that can be wrong before the first sound.
+//! `--check-config`: everything that can be wrong before the first sound, as far as it can be known without opening a device.
+
+use anyhow::ensure;
+use kws_live::audio::{FileSource, Pace};
+use kws_live::detect::Keyword;
+use kws_live::model::Bundle;
 
 use super::listen::{Listening, Wanted};
-use crate::args::LiveArgs;
+use crate::args::{Input, LiveArgs};
 use crate::events::Plan;
 use crate::output::print;
 
 /// One line and status 0, or an error.
 pub fn run(args: &LiveArgs) -> anyhow::Result<bool> {
     let wanted = Wanted::read(&args.keywords)?.some()?;
+    options(args)?;
     Plan::check(&args.service)?;
-    let keywords = Listening::load(&args.model, &wanted)?.keywords;
+    source(args)?;
+    let Listening { bundle, keywords, .. } = Listening::load(&args.model, &wanted)?;
+    near(args, &bundle, &keywords)?;
     let names = keywords.iter().map(|k| k.name.as_str()).collect::<Vec<_>>().join(", ");
     let file = args.service.config.as_deref().map(|f| f.display().to_string()).unwrap_or_default();
     print(&format!("{file}: good, listens for {names}\n"))?;
     Ok(true)
+}
+
+/// Whether the options about the sound go together; also at the start.
+pub(super) fn options(args: &LiveArgs) -> anyhow::Result<()> {
+    let (microphone, mic) = (&args.microphone, args.input == Input::Mic);
+    ensure!(microphone.device.is_none() || mic, "--device names a microphone; it cannot be used with --input FILE");
+    ensure!(
+        !microphone.wait_for_device || mic,
+        "--wait-for-device waits for a microphone; it cannot be used with --input FILE"
+    );
+    ensure!(
+        cfg!(feature = "mic") || !mic || args.service.wyoming.is_some(),
+        "this build has no microphone; use --input FILE, or rebuild with `--features mic`"
+    );
+    Ok(())
+}
+
+/// Whether a recording is there and can be played.
+fn source(args: &LiveArgs) -> anyhow::Result<()> {
+    if let Input::File(path) = &args.input {
+        ensure!(!path.is_dir(), "{} is a folder; name a recording with --input", path.display());
+        // A named pipe would have to be waited for.
+        if path.is_file() || !path.exists() {
+            FileSource::open(path, Pace::FlatOut)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there can be near misses, where they are to be saved; also at the start.
+pub(super) fn near(args: &LiveArgs, bundle: &Bundle, keywords: &[Keyword]) -> anyhow::Result<()> {
+    let Some(near) = args.service.save_near else { return Ok(()) };
+    let (scorer, own) = (&bundle.manifest.scorer, &args.keywords);
+    let common = own.threshold.unwrap_or_else(|| scorer.threshold_at(own.sensitivity));
+    let thresholds = keywords.iter().map(|keyword| keyword.threshold.unwrap_or(common));
+    let (least, highest) = (scorer.threshold_at(near), thresholds.reduce(f32::max).unwrap_or(common));
+    let what = own.threshold.map_or_else(
+        || format!("above --sensitivity {}", own.sensitivity),
+        |threshold| format!("high enough for scores below --threshold {threshold}"),
+    );
+    ensure!(least < highest, "--save-near {near} finds no near misses; it must be {what}");
+    Ok(())
 }

@@ -9,6 +9,7 @@ use kws_live::audio::{AudioSource, FileSource, Pace, StdinSource};
 use kws_live::engine::{Delivery, Engine, EngineConfig, Event};
 use kws_live::spotter::{Spotter, SpotterConfig};
 
+use super::check;
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
@@ -47,10 +48,12 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     if view != View::Tui {
         wanted = wanted.some()?;
     }
+    check::options(args)?;
     let plan = Plan::open(&args.service, view == View::Tui)?;
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
     let source = open(args, view)?;
     let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
+    check::near(args, &bundle, &keywords)?;
     // Without a keyboard nothing is added later.
     let enroller = (view == View::Tui).then_some(enroller);
     let mut spotter = Spotter::new(&bundle, spotter_config(args))?;
@@ -130,14 +133,6 @@ pub(super) fn report(counts: &Counts, all: bool, started: Instant) {
 }
 
 fn open(args: &LiveArgs, view: View) -> anyhow::Result<Box<dyn AudioSource>> {
-    anyhow::ensure!(
-        args.microphone.device.is_none() || args.input == Input::Mic,
-        "--device names a microphone; it cannot be used with --input FILE"
-    );
-    anyhow::ensure!(
-        !args.microphone.wait_for_device || args.input == Input::Mic,
-        "--wait-for-device waits for a microphone; it cannot be used with --input FILE"
-    );
     Ok(match &args.input {
         Input::Mic => microphone(&args.microphone)?,
         Input::Stdin => Box::new(StdinSource::new()?),

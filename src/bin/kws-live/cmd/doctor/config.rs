@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Finding, Patient};
 use crate::args::{LiveArgs, ServiceArgs};
+use crate::cmd::check;
 use crate::cmd::listen::{Listening, Wanted};
 use crate::events::Plan;
 use crate::service::config::load;
@@ -24,7 +25,7 @@ pub fn file(patient: &mut Patient) -> Finding {
     match load(&line) {
         Ok(args) => {
             patient.live = args.live;
-            match Plan::check(&patient.live.service) {
+            match check::options(&patient.live).and_then(|()| Plan::check(&patient.live.service)) {
                 Ok(()) if holds_secret(&patient.live.service) && readable_by_all(file) => Finding::doubt(
                     format!("{shown} is good, but everybody on this machine can read the password or token in it"),
                     "put that in KWS_MQTT_PASSWORD or KWS_LISTEN_TOKEN in the environment, or let nobody else read the file",
