@@ -114,6 +114,28 @@ fn a_file_plays_and_keys_work() {
 }
 
 #[test]
+fn warnings_are_on_the_screen_and_below_it_at_the_end() {
+    if tmux_is_missing() {
+        return;
+    }
+    let file = recording().display().to_string();
+    let mqtt = if cfg!(feature = "mqtt") { "--mqtt mqtt://127.0.0.1:1" } else { "" };
+    let tmux = Tmux::start(&format!("--keywords hello,stop --input '{file}' --threshold 0.05 --save clips {mqtt}"));
+    tmux.shows("keywords ─");
+    // Where the clips go; a word comes later.
+    std::fs::remove_dir(tmux.folder.path().join("clips")).expect("no word was heard yet");
+    tmux.shows("sound is no longer saved");
+    tmux.shows("ended");
+    tmux.keys(&["q"]);
+    assert!(wait_until(|| tmux.status().is_some()), "it does not end:\n{}", tmux.screen());
+    tmux.shows("kws-live: sound is no longer saved");
+    if cfg!(feature = "mqtt") {
+        tmux.shows("kws-live: MQTT: mqtt://127.0.0.1:1");
+    }
+    assert!(!tmux.screen().contains("keywords ─"), "{}", tmux.screen());
+}
+
+#[test]
 fn control_c_and_a_signal_leave_a_clean_terminal() {
     if tmux_is_missing() {
         return;

@@ -160,7 +160,7 @@ pub struct LiveArgs {
     /// Tell at the end when the first audio was heard, what it cost and what was lost
     #[arg(long)]
     pub stats: bool,
-    /// Log to this file; without it to stderr, and not at all under the TUI (level: KWS_LOG=debug)
+    /// Log to this file; without it to stderr, under the TUI only warnings, which it shows (level: KWS_LOG=debug)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     #[command(flatten)]

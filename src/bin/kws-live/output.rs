@@ -1,15 +1,63 @@
 //! Lines on stdout that survive a reader who leaves, and lines on stderr that cannot fail.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::{Mutex, PoisonError};
 
+use crossbeam_channel::Sender;
 use kws_live::audio::Loss;
 use kws_live::engine::{Event, seconds};
 use kws_live::spotter::Detection;
 use serde::Serialize;
 
-/// Writes a line to stderr; there is nobody to tell if that fails.
+/// Who gets notes while a picture is on the screen, which a line on stderr would tear.
+static PICTURE: Mutex<Option<Sender<String>>> = Mutex::new(None);
+
+/// Writes a line to stderr, or gives it to the picture that is on the screen; there is nobody to tell if that fails.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let picture = PICTURE.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = picture.as_ref().is_some_and(|picture| picture.send(line.to_owned()).is_ok());
+    if !taken {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Notes for a picture, as long as it is on the screen.
+#[cfg(feature = "tui")]
+pub struct Notes(crossbeam_channel::Receiver<String>);
+
+#[cfg(feature = "tui")]
+impl Notes {
+    /// From now on.
+    pub fn take() -> Self {
+        let (give, notes) = crossbeam_channel::unbounded();
+        *PICTURE.lock().unwrap_or_else(PoisonError::into_inner) = Some(give);
+        Self(notes)
+    }
+
+    /// The next one, if there is one.
+    pub fn next(&self) -> Option<String> {
+        self.0.try_recv().ok()
+    }
+
+    /// No more; those that were not asked for.
+    pub fn end(self) -> Vec<String> {
+        *PICTURE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.iter().collect()
+    }
+}
+
+/// Where the log goes that nobody has given a file: it is made of notes, a line each.
+pub struct Noted;
+
+impl Write for Noted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        String::from_utf8_lossy(bytes).lines().for_each(note);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes text to stdout at once. False if nobody reads any more, which is no error.

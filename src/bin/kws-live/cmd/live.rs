@@ -1,7 +1,7 @@
 //! Live: a microphone, a file or a pipe, until it ends or somebody stops it.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use super::check;
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
-use crate::output::{DeviceRecord, note};
+use crate::output::{DeviceRecord, Noted, note};
 use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::{Files, Reload};
 use crate::service::signals;
@@ -182,16 +182,21 @@ fn lines(engine: &mut Engine, outputs: &Outputs, notifier: &Notifier) -> anyhow:
     Ok(engine.stop()?)
 }
 
-/// Levels by `KWS_LOG`; with a picture on the screen a line on stderr would tear it, so there it needs a file.
+/// Levels by `KWS_LOG`. With a picture on the screen there is no room for more than warnings, which it shows; the rest needs a
+/// file.
 pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::Result<()> {
     let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "kws_live=warn"));
     if let Some(path) = file {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));
     } else if picture {
-        return Ok(());
+        builder.target(env_logger::Target::Pipe(Box::new(Noted)));
+        builder.format(|line, record| writeln!(line, "kws-live: {}", record.args()));
     }
     builder.init();
+    if picture && file.is_none() {
+        log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
+    }
     Ok(())
 }
 

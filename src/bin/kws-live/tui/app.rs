@@ -24,6 +24,8 @@ const MESSAGE: u32 = 8_000 / FRAME.as_millis() as u32;
 const CLIP: u32 = 1_500 / FRAME.as_millis() as u32;
 /// Longest text that can be typed, characters.
 const LONGEST: usize = 200;
+/// Notes that are kept for the end; the oldest go first.
+const NOTES: usize = 100;
 
 /// A keyword on the screen.
 pub struct Row {
@@ -135,6 +137,8 @@ pub struct App {
     pub detections: Vec<Detection>,
     pub mode: Mode,
     pub message: Option<Message>,
+    /// What other threads had to say, to be told again once the screen is gone.
+    pub notes: VecDeque<String>,
     pub stream: Stream,
     /// Whether the device is gone for the moment.
     pub away: bool,
@@ -160,6 +164,7 @@ impl App {
             detections: Vec::new(),
             mode,
             message: None,
+            notes: VecDeque::new(),
             stream: Stream::Runs,
             away: false,
             readings: Readings::default(),
@@ -182,6 +187,15 @@ impl App {
 
     pub fn say(&mut self, text: impl Into<String>, error: bool) {
         self.message = Some(Message { text: text.into(), error, left: MESSAGE });
+    }
+
+    /// Shows what another thread has to say, and keeps it.
+    pub fn note(&mut self, line: String) {
+        self.say(line.strip_prefix("kws-live: ").unwrap_or(&line), true);
+        if self.notes.len() == NOTES {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(line);
     }
 
     /// Takes an event; returns what has to be done about it.

@@ -17,7 +17,7 @@ use kws_live::engine::{Engine, seconds};
 
 use crate::events::Outputs;
 use crate::hush;
-use crate::output::{Record, note, print};
+use crate::output::{Notes, Record, note, print};
 use crate::quiet::Quiet;
 use app::{Action, App};
 use event::{Event, Events};
@@ -62,7 +62,11 @@ impl Drop for Screen {
 /// Shows the engine until the user leaves; then prints what was detected, so that it is not lost with the screen.
 pub fn run(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     let mut app = App::new(engine.describe(), engine.keywords(), engine.meters().clone());
-    let shown = show(engine, outputs, &mut app);
+    let notes = Notes::take();
+    let shown = show(engine, outputs, &mut app, &notes);
+    notes.end().into_iter().for_each(|line| app.note(line));
+    // The screen went with those that it showed.
+    app.notes.iter().for_each(|line| note(line));
     if let Some(text) = PANIC.get() {
         note(&format!("kws-live: {text}"));
     }
@@ -78,7 +82,7 @@ pub fn run(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-fn show(engine: &Engine, outputs: &Outputs, app: &mut App) -> anyhow::Result<()> {
+fn show(engine: &Engine, outputs: &Outputs, app: &mut App, notes: &Notes) -> anyhow::Result<()> {
     // Whatever a library prints would tear the picture.
     let _quiet = Quiet::new();
     let mut screen = Screen::open().context("cannot use this terminal; try --no-tui")?;
@@ -97,6 +101,9 @@ fn show(engine: &Engine, outputs: &Outputs, app: &mut App) -> anyhow::Result<()>
                 }
             }
             None => {}
+        }
+        while let Some(line) = notes.next() {
+            app.note(line);
         }
         if draw {
             screen.0.draw(|frame| app.render(frame)).context("cannot draw on this terminal")?;

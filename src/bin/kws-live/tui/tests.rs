@@ -78,6 +78,17 @@ fn busy() -> App {
 }
 
 #[test]
+fn what_other_threads_say_is_shown_and_kept_for_the_end() {
+    let mut app = app();
+    for i in 0..1_000 {
+        app.note(format!("kws-live: note {i}"));
+    }
+    let lines = drawn(&app, 90, 26);
+    assert!(lines.iter().any(|l| l.contains("note 999") && !l.contains("kws-live:")), "{lines:?}");
+    assert_eq!((app.notes.len(), app.notes.back().map(String::as_str)), (100, Some("kws-live: note 999")));
+}
+
+#[test]
 fn keys_select_move_and_remove() {
     let mut app = app();
     assert_eq!(key(&mut app, KeyCode::Up), None);
