@@ -55,7 +55,7 @@ fn host_port(text: &str) -> Result<String, String> {
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct HttpArgs {
-    /// Serve /health, /metrics and /events over HTTP, such as at 127.0.0.1:8123
+    /// Serve /health, /metrics and /events over HTTP, such as at 127.0.0.1:8380
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<std::net::SocketAddr>,
     /// Answer only requests with `Authorization: Bearer TOKEN`; needed where --listen is no loopback address. KWS_LISTEN_TOKEN in
