@@ -1,25 +1,38 @@
 //! Any rate to the model's 16 kHz, streaming, on the worker.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction};
+use rubato::{
+    Async, Fft, FixedAsync, FixedSync, SincInterpolationParameters, SincInterpolationType, WindowFunction,
+    calculate_cutoff,
+};
 
 use super::{AudioError, MODEL_RATE};
 use crate::frontend::finite;
 
-/// Input frames a call of the inner resampler, at least.
+/// Length of the filter at the lower of the two rates, at least. It decides where the filter falls off: at 16 kHz from
+/// 7.5 kHz on, and at 8 kHz nothing is left.
+const TAPS: usize = 256;
+
+/// Input frames a call of the asynchronous resampler.
 const CHUNK: usize = 256;
+
+/// Falls off within 250 Hz of its cutoff, to 92 dB down.
+const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
 /// Largest reduced input rate for which the synchronous resampler's blocks stay short.
 const LARGEST_BLOCK: u32 = 2_048;
 
-/// Streaming mono resampler to 16 kHz. Output sample 0 belongs to input sample 0: the filter's delay is taken off, to
-/// less than one output sample (for 44.1 kHz and other odd ratios it is no whole number).
+/// Streaming mono resampler. Output sample 0 belongs to input sample 0: the filter's delay is taken off, to less than
+/// one output sample (for odd ratios it is no whole number).
 pub struct Resampler {
     inner: Option<Box<dyn rubato::Resampler<f32>>>,
     from: u32,
+    to: u32,
     pending: Vec<f32>,
     block: Vec<f32>,
-    /// Output samples still to drop for the filter's delay.
+    /// The filter's delay, output samples.
+    delay: usize,
+    /// What of it is still to be dropped.
     skip: usize,
     taken: u64,
     given: u64,
@@ -29,24 +42,36 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn build(from: u32) -> Result<Box<dyn rubato::Resampler<f32>>, AudioError> {
+/// What resamples, and the delay of its filter in output samples.
+fn build(from: u32, to: u32) -> Result<(Box<dyn rubato::Resampler<f32>>, usize), AudioError> {
     let fail = |_| AudioError::Rate(from);
-    let block = from / gcd(from, MODEL_RATE);
-    if block <= LARGEST_BLOCK {
+    let common = gcd(from, to);
+    let (block, made) = (from / common, to / common);
+    if block.max(made) <= LARGEST_BLOCK {
         // An even number of blocks has its middle on a sample, of the input and of the output.
-        let chunk = match CHUNK.div_ceil(block as usize) {
-            1 => CHUNK,
-            blocks => blocks.next_multiple_of(2) * block as usize,
+        let blocks = match TAPS.div_ceil(block.min(made) as usize) {
+            1 => 1,
+            blocks => blocks.next_multiple_of(2),
         };
-        let fft = Fft::new(from as usize, MODEL_RATE as usize, chunk, 1, FixedSync::Input).map_err(fail)?;
-        return Ok(Box::new(fft));
+        // One sub-chunk: rubato would make them so short that nothing was left of the upper bands.
+        let chunk = blocks * block as usize;
+        let fft = Fft::new_custom(from as usize, to as usize, chunk, 1, 1, WINDOW, FixedSync::Input).map_err(fail)?;
+        let delay = rubato::Resampler::output_delay(&fft);
+        return Ok((Box::new(fft), delay));
     }
-    let parameters = SincInterpolationParameters::new(128, WindowFunction::BlackmanHarris2)
-        .oversampling_factor(256)
+    // As long in time, and as finely interpolated, whatever comes in.
+    let down = f64::from(from).max(f64::from(to)) / f64::from(to);
+    let taps = ((TAPS as f64 * down).ceil() as usize).next_multiple_of(8);
+    let fine = (512.0 / down).ceil() as usize;
+    let parameters = SincInterpolationParameters::new(taps, WINDOW)
+        .f_cutoff(calculate_cutoff(TAPS, WINDOW))
+        .oversampling_factor(fine)
         .interpolation(SincInterpolationType::Linear);
-    let ratio = f64::from(MODEL_RATE) / f64::from(from);
+    let ratio = f64::from(to) / f64::from(from);
     let sinc = Async::new_sinc(ratio, 1.0, &parameters, CHUNK, 1, FixedAsync::Input).map_err(fail)?;
-    Ok(Box::new(sinc))
+    // Its first sample is one step behind the beginning, of which its own word for it knows nothing.
+    let delay = (taps as f64 * ratio / 2.0 - 1.0).round() as usize;
+    Ok((Box::new(sinc), delay))
 }
 
 impl Resampler {
@@ -55,18 +80,28 @@ impl Resampler {
     /// # Errors
     /// [`AudioError::Rate`] outside 4 to 384 kHz.
     pub fn new(from: u32) -> Result<Self, AudioError> {
-        if !(4_000..=384_000).contains(&from) {
-            return Err(AudioError::Rate(from));
+        Self::between(from, MODEL_RATE)
+    }
+
+    /// A resampler to any rate, as for files that change theirs.
+    ///
+    /// # Errors
+    /// [`AudioError::Rate`] if one of them is outside 4 to 384 kHz.
+    pub(super) fn between(from: u32, to: u32) -> Result<Self, AudioError> {
+        if let Some(odd) = [from, to].into_iter().find(|rate| !(4_000..=384_000).contains(rate)) {
+            return Err(AudioError::Rate(odd));
         }
-        let inner = if from == MODEL_RATE { None } else { Some(build(from)?) };
-        let skip = inner.as_ref().map_or(0, |r| r.output_delay());
+        let (inner, delay) = if from == to { None } else { Some(build(from, to)?) }.unzip();
+        let delay = delay.unwrap_or(0);
         let block = inner.as_ref().map_or(0, |r| r.output_frames_max());
         Ok(Self {
             inner,
             from,
+            to,
             pending: Vec::with_capacity(8 * CHUNK),
             block: vec![0.0; block],
-            skip,
+            delay,
+            skip: delay,
             taken: 0,
             given: 0,
         })
@@ -74,8 +109,7 @@ impl Resampler {
 
     /// Delay of the filter, input samples.
     pub fn latency(&self) -> usize {
-        let delay =
-            self.inner.as_ref().map_or(0, |r| r.output_delay() as u64 * u64::from(self.from) / u64::from(MODEL_RATE));
+        let delay = self.delay as u64 * u64::from(self.from) / u64::from(self.to);
         delay as usize + self.inner.as_ref().map_or(0, |r| r.input_frames_max())
     }
 
@@ -123,7 +157,7 @@ impl Resampler {
         if self.inner.is_none() {
             return;
         }
-        let total = (self.taken * u64::from(MODEL_RATE)).div_ceil(u64::from(self.from));
+        let total = (self.taken * u64::from(self.to)).div_ceil(u64::from(self.from));
         while self.given < total {
             self.pending.resize(self.pending.len() + CHUNK, 0.0);
             self.run(out);
@@ -137,7 +171,7 @@ impl Resampler {
     pub fn reset(&mut self) {
         if let Some(inner) = &mut self.inner {
             inner.reset();
-            self.skip = inner.output_delay();
+            self.skip = self.delay;
         }
         self.pending.clear();
         (self.taken, self.given) = (0, 0);
@@ -212,6 +246,67 @@ mod tests {
         let out = whole(48_000, &tone(11_000.0, 48_000, 48_000));
         let power: f32 = out[2_000..14_000].iter().map(|a| a * a).sum::<f32>() / 12_000.0;
         assert!(power < 0.125 * 1e-6, "less than 60 dB down: {power}");
+    }
+
+    /// Rates with whole and with odd ratios, up to the largest.
+    const RATES: [u32; 11] =
+        [22_050, 44_100, 48_000, 88_200, 96_000, 192_000, 384_000, 44_101, 96_001, 191_999, 383_999];
+
+    /// Level of what comes out against what went in, dB.
+    fn gain(rate: u32, hz: f32) -> f32 {
+        let out = whole(rate, &tone(hz, rate, rate as usize / 2));
+        let power: f32 = out[1_000..7_000].iter().map(|a| a * a).sum::<f32>() / 6_000.0;
+        10.0 * (power / 0.125).log10()
+    }
+
+    #[test]
+    fn the_bands_of_speech_pass_at_any_rate_and_what_would_fold_back_into_them_does_not() {
+        for rate in RATES {
+            for (hz, least) in [(1_000.0, -0.1), (7_000.0, -0.1), (7_600.0, -2.0)] {
+                let passed = gain(rate, hz);
+                assert!((least..0.1).contains(&passed), "{rate} Hz: {hz} Hz comes out at {passed:.1} dB");
+            }
+            for hz in [8_200.0, 9_000.0, 10_900.0] {
+                let folded = gain(rate, hz);
+                assert!(folded < -60.0, "{rate} Hz: {hz} Hz comes out at {folded:.1} dB");
+            }
+        }
+    }
+
+    #[test]
+    fn a_click_stays_where_it_was_at_any_rate() {
+        for rate in RATES {
+            // Of the width of some output samples, so that it is between them where it should be.
+            let (middle, width) = (0.25 * f64::from(rate), f64::from(rate) / 4_000.0);
+            let click = |i: usize| (-((i as f64 - middle) / width).powi(2)).exp() as f32;
+            let out = whole(rate, &(0..rate as usize / 2).map(click).collect::<Vec<_>>());
+            let (sum, moment) = out.iter().enumerate().fold((0.0, 0.0), |(sum, moment), (i, s)| {
+                let power = f64::from(*s).powi(2);
+                (sum + power, moment + power * i as f64)
+            });
+            let off = moment / sum - 4_000.0;
+            assert!(off.abs() < 0.6, "{rate} Hz: {off:.2} samples off");
+        }
+    }
+
+    #[test]
+    fn the_delay_stays_short() {
+        for rate in RATES {
+            let seconds = Resampler::new(rate).expect("in range").latency() as f32 / rate as f32;
+            assert!(seconds < 0.031, "{rate} Hz: {seconds} s");
+        }
+    }
+
+    #[test]
+    fn any_rate_becomes_any_other() {
+        let mut resampler = Resampler::between(48_000, 44_100).expect("in range");
+        let mut out = Vec::new();
+        resampler.push(&tone(1_000.0, 48_000, 48_000), &mut out);
+        resampler.flush(&mut out);
+        assert_eq!(out.len(), 44_100);
+        let want = tone(1_000.0, 44_100, 44_100);
+        let error = out[2_000..42_000].iter().zip(&want[2_000..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error < 0.01, "{error}");
     }
 
     #[test]
