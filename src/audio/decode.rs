@@ -6,13 +6,7 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::errors::Error as SymphoniaError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::MetadataOptions;
-
+use super::container::Container;
 use super::opus::OpusReader;
 use super::{AudioError, MODEL_RATE, Resampler};
 
@@ -27,7 +21,7 @@ pub struct Decoded {
 
 enum Kind {
     Opus(Box<OpusReader>),
-    Symphonia { format: Box<dyn FormatReader>, decoder: Box<dyn AudioDecoder>, track: u32, interleaved: Vec<f32> },
+    Other(Box<Container>),
 }
 
 /// Decodes a file piece by piece, in constant memory.
@@ -86,21 +80,9 @@ impl Decoder {
             let reader = Box::new(OpusReader::open(path)?);
             return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE, begun: false });
         }
-        let stream =
-            MediaSourceStream::new(Box::new(File::open(path).map_err(read)?), MediaSourceStreamOptions::default());
-        let format = symphonia::default::get_probe()
-            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|_| fail("it is not an audio file of a known kind".into()))?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| fail("it has no audio track".into()))?;
-        let params = track.codec_params.as_ref().and_then(|p| p.audio());
-        let params = params.ok_or_else(|| fail("its audio track is not described".into()))?;
-        let rate = params.sample_rate.ok_or_else(|| fail("it does not tell its sample rate".into()))?;
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(params, &AudioDecoderOptions::default())
-            .map_err(|_| fail("its codec is not supported".into()))?;
-        let track = track.id;
-        let kind = Kind::Symphonia { format, decoder, track, interleaved: Vec::new() };
-        Ok(Self { path: path.into(), kind, rate, begun: false })
+        let container = Container::open(path, Box::new(File::open(path).map_err(read)?))?;
+        let rate = container.rate();
+        Ok(Self { path: path.into(), kind: Kind::Other(Box::new(container)), rate, begun: false })
     }
 
     /// Samples a second.
@@ -108,14 +90,18 @@ impl Decoder {
         self.rate
     }
 
-    /// Appends the next piece, mixed down to mono; false at the end.
+    /// Appends the next piece, mixed down to mono; false at the end. Silence stands for what is damaged, and a warning in
+    /// the log says that there was some.
     ///
     /// # Errors
-    /// If the file is broken before its first sample; a broken rest ends the stream.
+    /// If the file cannot be read, or is broken before its first sample; a rest that is broken ends the stream.
     pub fn next(&mut self, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         let length = out.len();
         let more = match guarded(&self.path, || self.kind.next(&self.path, out)) {
-            Err(_) if self.begun => false,
+            Err(AudioError::Decode { reason, .. }) if self.begun => {
+                log::warn!("{}: the rest is not heard: {reason}", self.path.display());
+                false
+            }
             outcome => outcome?,
         };
         self.begun |= out.len() > length;
@@ -127,25 +113,7 @@ impl Kind {
     fn next(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         match self {
             Self::Opus(reader) => reader.next(path, out),
-            Self::Symphonia { format, decoder, track, interleaved } => loop {
-                // The end, or a file that was cut off.
-                let Ok(Some(packet)) = format.next_packet() else { return Ok(false) };
-                if packet.track_id != *track {
-                    continue;
-                }
-                match decoder.decode(&packet) {
-                    Ok(audio) => {
-                        let channels = audio.spec().channels().count().max(1);
-                        interleaved.resize(audio.samples_interleaved(), 0.0);
-                        audio.copy_to_slice_interleaved(&mut interleaved[..]);
-                        let scale = 1.0 / channels as f32;
-                        out.extend(interleaved.chunks_exact(channels).map(|f| f.iter().sum::<f32>() * scale));
-                        return Ok(true);
-                    }
-                    Err(SymphoniaError::DecodeError(_)) => {}
-                    Err(_) => return Ok(false),
-                }
-            },
+            Self::Other(container) => container.next(path, out),
         }
     }
 }

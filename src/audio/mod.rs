@@ -1,11 +1,13 @@
 //! Samples in: files, standard input, microphone; resampled to the model's rate off the real-time path.
 
+mod container;
 mod decode;
 mod device;
 mod file;
 #[cfg(feature = "capture")]
 mod mic;
 mod opus;
+mod pages;
 mod resample;
 mod ring;
 mod stdin;

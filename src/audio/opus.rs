@@ -1,12 +1,13 @@
 //! Ogg Opus, straight to 16 kHz, in pure Rust.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io;
 use std::path::Path;
 
-use ogg::PacketReader;
+use ogg::Packet;
 use opus_decoder::OpusDecoder;
 
+use super::pages::{Page, Pages};
 use super::{AudioError, MODEL_RATE};
 
 /// Granule positions count samples at 48 kHz (RFC 7845, section 4).
@@ -15,90 +16,286 @@ const GRANULE: u64 = 48_000 / MODEL_RATE as u64;
 /// Longest packet, 120 ms.
 const LONGEST: usize = MODEL_RATE as usize * 120 / 1000;
 
-/// Reads one Opus stream packet by packet.
+/// Largest packet that the decoder takes. Of several frames they may be larger.
+const LARGEST: usize = 1_500;
+
+/// Longest part, samples, that was damaged and becomes silence: ten minutes. More than that is a mistake of the file.
+const LONGEST_HOLE: u64 = MODEL_RATE as u64 * 600;
+
+/// Reads Opus streams packet by packet, one after the other where files were joined.
 pub struct OpusReader {
-    packets: PacketReader<BufReader<File>>,
+    pages: Pages<File>,
     decoder: OpusDecoder,
+    link: Link,
+    buffer: Vec<f32>,
+    /// Whether a packet could be decoded.
+    begun: bool,
+    /// Packets that could not.
+    lost: u64,
+    /// Samples that they took before the first that could.
+    owed: usize,
+    /// Whether a part of it has another codec.
+    foreign: bool,
+    told: bool,
+}
+
+/// One recording of those that were joined.
+struct Link {
     serial: u32,
     /// Samples still to drop at the start.
     skip: u64,
     /// Samples handed out or dropped so far.
     decoded: u64,
-    buffer: Vec<f32>,
-    started: bool,
+    /// Granule position at its start, once it is known.
+    base: Option<u64>,
     gain: f32,
+}
+
+impl Link {
+    /// Reads the header (RFC 7845, section 5).
+    fn new(head: &Packet) -> Result<Self, &'static str> {
+        let data = &head.data;
+        if data.len() < 19 || !data.starts_with(b"OpusHead") {
+            return Err("its Opus header is broken");
+        }
+        if data[18] != 0 {
+            return Err("it has more than two channels");
+        }
+        let skip = u64::from(u16::from_le_bytes([data[10], data[11]])) / GRANULE;
+        let gain = f32::from(i16::from_le_bytes([data[16], data[17]])) / 256.0;
+        Ok(Self { serial: head.stream_serial(), skip, decoded: 0, base: None, gain: 10_f32.powf(gain / 20.0) })
+    }
+
+    /// Appends samples that come next, but for those that are to be dropped.
+    fn give(&mut self, samples: &[f32], out: &mut Vec<f32>) {
+        let drop = self.skip.min(samples.len() as u64) as usize;
+        self.skip -= drop as u64;
+        self.decoded += samples.len() as u64;
+        out.extend(samples[drop..].iter().map(|s| s * self.gain));
+    }
 }
 
 fn fail(path: &Path, reason: impl Into<String>) -> AudioError {
     AudioError::Decode { path: path.into(), reason: reason.into() }
 }
 
+fn cannot_read(path: &Path) -> impl Fn(io::Error) -> AudioError {
+    move |source| AudioError::Read { path: path.into(), source }
+}
+
+/// Samples of a packet, by its first bytes (RFC 6716, section 3.1).
+fn duration(packet: &[u8]) -> usize {
+    let Some(&toc) = packet.first() else { return 0 };
+    let config = usize::from(toc >> 3);
+    let tenths = match config {
+        0..12 => [100, 200, 400, 600][config % 4],
+        12..16 => [100, 200][config % 2],
+        _ => [25, 50, 100, 200][config % 4],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => packet.get(1).map_or(0, |count| usize::from(count & 63)),
+    };
+    (frames * tenths * MODEL_RATE as usize / 10_000).min(LONGEST)
+}
+
+/// The length that a frame begins with, and where the rest begins (RFC 6716, section 3.2.1).
+fn frame_length(data: &[u8]) -> Option<(usize, &[u8])> {
+    match *data {
+        [length @ 0..252, ref rest @ ..] => Some((length.into(), rest)),
+        [low, high, ref rest @ ..] => Some((usize::from(high) * 4 + usize::from(low), rest)),
+        _ => None,
+    }
+}
+
+/// A packet of several frames as packets of one each (RFC 6716, section 3.2); none if it is broken.
+fn split(packet: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (&toc, mut rest) = packet.split_first()?;
+    let lengths = match toc & 3 {
+        0 => vec![rest.len()],
+        1 => vec![rest.len() / 2; 2],
+        2 => {
+            let first;
+            (first, rest) = frame_length(rest)?;
+            vec![first, rest.len().checked_sub(first)?]
+        }
+        _ => {
+            let (&count, behind) = rest.split_first()?;
+            rest = behind;
+            let frames = usize::from(count & 63);
+            if count & 64 != 0 {
+                let mut padding = 0;
+                loop {
+                    let (&more, behind) = rest.split_first()?;
+                    rest = behind;
+                    padding += usize::from(more.min(254));
+                    if more < 255 {
+                        break;
+                    }
+                }
+                rest = rest.get(..rest.len().checked_sub(padding)?)?;
+            }
+            if count & 128 == 0 {
+                vec![rest.len().checked_div(frames)?; frames]
+            } else {
+                let mut lengths = Vec::with_capacity(frames);
+                for _ in 1..frames {
+                    let (length, behind) = frame_length(rest)?;
+                    rest = behind;
+                    lengths.push(length);
+                }
+                lengths.push(rest.len().checked_sub(lengths.iter().sum())?);
+                lengths
+            }
+        }
+    };
+    if lengths.iter().sum::<usize>() != rest.len() {
+        return None;
+    }
+    let frames = lengths.into_iter().map(|length| {
+        let (frame, behind) = rest.split_at(length);
+        rest = behind;
+        [&[toc & !3], frame].concat()
+    });
+    Some(frames.collect())
+}
+
 impl OpusReader {
-    /// Reads the headers (RFC 7845, section 5).
+    /// Reads the header.
     pub fn open(path: &Path) -> Result<Self, AudioError> {
-        let file = File::open(path).map_err(|source| AudioError::Read { path: path.into(), source })?;
-        let mut packets = PacketReader::new(BufReader::new(file));
-        let head =
-            packets.read_packet().map_err(|e| fail(path, e.to_string()))?.ok_or_else(|| fail(path, "it is empty"))?;
-        let data = &head.data;
-        if data.len() < 19 || !data.starts_with(b"OpusHead") {
-            return Err(fail(path, "its Opus header is broken"));
-        }
-        if data[18] != 0 {
-            return Err(fail(path, "it has more than two channels"));
-        }
-        let skip = u64::from(u16::from_le_bytes([data[10], data[11]])) / GRANULE;
-        let gain = f32::from(i16::from_le_bytes([data[16], data[17]])) / 256.0;
+        let mut pages = Pages::new(File::open(path).map_err(cannot_read(path))?);
+        let first = pages.next().map_err(cannot_read(path))?.ok_or_else(|| fail(path, "its Opus header is broken"))?;
+        let link = Link::new(&first.packets[0]).map_err(|reason| fail(path, reason))?;
         // The decoder mixes stereo down by itself when one channel is asked for.
         let decoder = OpusDecoder::new(MODEL_RATE, 1).map_err(|e| fail(path, format!("{e:?}")))?;
-        packets
-            .read_packet()
-            .map_err(|e| fail(path, e.to_string()))?
-            .ok_or_else(|| fail(path, "it has no comment header"))?;
         Ok(Self {
-            packets,
+            pages,
             decoder,
-            serial: head.stream_serial(),
-            skip,
-            decoded: 0,
+            link,
             buffer: vec![0.0; LONGEST],
-            started: false,
-            gain: 10_f32.powf(gain / 20.0),
+            begun: false,
+            lost: 0,
+            owed: 0,
+            foreign: false,
+            told: false,
         })
     }
 
-    /// Decodes the next packet and appends its samples; false at the end.
+    /// Decodes the next page and appends its samples; false at the end.
     pub fn next(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<bool, AudioError> {
-        loop {
-            let packet = match self.packets.read_packet() {
-                Ok(Some(packet)) => packet,
-                Ok(None) => return Ok(false),
-                // A file that was cut off: what there is of it counts.
-                Err(_) if self.started => return Ok(false),
-                Err(e) => return Err(fail(path, e.to_string())),
-            };
-            if packet.stream_serial() != self.serial {
-                continue;
+        let before = out.len();
+        while out.len() == before {
+            match self.pages.next().map_err(cannot_read(path))? {
+                Some(page) if page.packets[0].first_in_stream() => self.begin(path, &page.packets[0]),
+                Some(page) if page.packets[0].stream_serial() == self.link.serial => self.take(&page, out),
+                // Beside it, or the rest of a recording whose header is gone.
+                Some(page) => self.foreign |= page.after_damage,
+                None => return self.end(path),
             }
-            let count = match self.decoder.decode_float(&packet.data, &mut self.buffer, false) {
-                Ok(count) => count,
-                Err(e) if !self.started => return Err(fail(path, format!("Opus: {e:?}"))),
-                // One broken packet is concealed, as a live stream would do.
-                Err(_) => self.decoder.decode_float(&[], &mut self.buffer, false).unwrap_or(0),
-            };
-            self.started = true;
-            let drop = self.skip.min(count as u64) as usize;
-            self.skip -= drop as u64;
-            self.decoded += count as u64;
-            // The last page says where the stream ends inside its last packet.
-            let mut end = count;
-            if packet.last_in_stream() {
-                let total = packet.absgp_page() / GRANULE;
-                end = count.saturating_sub(self.decoded.saturating_sub(total) as usize);
+        }
+        Ok(true)
+    }
+
+    /// A stream begins: the next recording, or one beside this one.
+    fn begin(&mut self, path: &Path, head: &Packet) {
+        if self.link.base.is_none() && head.stream_serial() != self.link.serial {
+            return;
+        }
+        if !head.data.starts_with(b"OpusHead") {
+            self.foreign = true;
+            return;
+        }
+        match Link::new(head) {
+            Ok(link) => {
+                self.link = link;
+                self.decoder.reset();
             }
-            let kept = &self.buffer[drop..end.max(drop)];
-            out.extend(kept.iter().map(|s| s * self.gain));
-            return Ok(true);
+            Err(reason) => log::warn!("{}: a part of it is not heard: {reason}", path.display()),
         }
     }
+
+    /// The file has ended.
+    fn end(&mut self, path: &Path) -> Result<bool, AudioError> {
+        let places = self.pages.places();
+        if !self.begun && (self.lost > 0 || places > 0) {
+            return Err(fail(path, "nothing of it can be decoded"));
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            if self.lost > 0 || places > 0 {
+                let lost = self.lost;
+                log::warn!("{}: damaged at {places} places, {lost} packets cannot be decoded", path.display());
+            }
+            if self.foreign {
+                log::warn!("{}: a part of it is not heard: its header is none of Opus", path.display());
+            }
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, page: &Page, out: &mut Vec<f32>) {
+        // What describes it comes between its header and its sound.
+        let sound = |packet: &&Packet| self.link.base.is_some() || !packet.data.starts_with(b"OpusTags");
+        let packets: Vec<&Packet> = page.packets.iter().filter(sound).collect();
+        let Some(last) = packets.last() else { return };
+        let samples: usize = packets.iter().map(|packet| duration(&packet.data)).sum();
+        // The position at its end is known, and so where it begins.
+        let position = Some(last.absgp_page()).filter(|position| *position != u64::MAX);
+        let start = position.map_or(0, |position| (position / GRANULE).saturating_sub(samples as u64));
+        let ends = last.last_in_stream();
+        // A recording may have been cut out of a longer one; its last page says how much of it counts.
+        let base = *self.link.base.get_or_insert(if ends || page.after_damage { 0 } else { start });
+        if page.after_damage {
+            let hole = start.saturating_sub(base).saturating_sub(self.link.decoded);
+            if hole <= LONGEST_HOLE {
+                self.link.give(&vec![0.0; hole as usize], out);
+            } else {
+                log::debug!("a damaged page is said to be {hole} samples after the last one");
+            }
+        }
+        for packet in packets {
+            let count = self.decode(&packet.data);
+            if !self.begun {
+                self.owed += count;
+                continue;
+            }
+            let owed = std::mem::take(&mut self.owed);
+            self.link.give(&vec![0.0; owed], out);
+            let mut end = count;
+            if packet.last_in_stream() {
+                let total = (packet.absgp_page() / GRANULE).saturating_sub(base);
+                end = count.saturating_sub((self.link.decoded + count as u64).saturating_sub(total) as usize);
+            }
+            self.link.give(&self.buffer[..end], out);
+        }
+    }
+
+    /// Decodes a packet to the front of the buffer, and says how many samples it has.
+    fn decode(&mut self, packet: &[u8]) -> usize {
+        let parts = if packet.len() > LARGEST { split(packet) } else { None };
+        let mut count = 0;
+        match parts {
+            Some(parts) => parts.iter().for_each(|part| count += self.decode_small(part, count)),
+            None => count = self.decode_small(packet, 0),
+        }
+        count
+    }
+
+    fn decode_small(&mut self, packet: &[u8], at: usize) -> usize {
+        let room = &mut self.buffer[at..];
+        if let Ok(count) = self.decoder.decode_float(packet, room, false) {
+            self.begun |= count > 0;
+            return count;
+        }
+        self.lost += 1;
+        // It is concealed, as a live stream would do, and is as long as it should have been.
+        let length = duration(packet).min(room.len());
+        let concealed = self.decoder.decode_float(&[], room, false).unwrap_or(0).min(length);
+        room[concealed..length].fill(0.0);
+        length
+    }
 }
+
+#[cfg(test)]
+#[path = "opus_tests.rs"]
+mod tests;
