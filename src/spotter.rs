@@ -216,6 +216,14 @@ impl Spotter {
         self.slots.len() < before
     }
 
+    /// [`Spotter::remove`] for some and [`Spotter::add`] for others in one go; the handles of the new ones.
+    pub fn change(&mut self, gone: &[KeywordId], new: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
+        self.slots.retain(|s| !gone.contains(&s.id));
+        let ids = new.into_iter().map(|keyword| self.push(keyword)).collect();
+        self.rebuild();
+        ids
+    }
+
     /// Listens for exactly these from now on, under new handles, which follow one another.
     pub fn set_keywords(&mut self, keywords: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
         self.slots.clear();
@@ -468,6 +476,8 @@ impl Spotter {
         };
         let outcome = self.core.process(&self.features, &mut take);
         self.features.clear();
+        // A frame that was broken off leaves peaks that nobody judges any more.
+        self.hits.clear();
         outcome?;
         self.fed = fed;
         Ok(())
@@ -518,6 +528,7 @@ impl Spotter {
     pub fn reset(&mut self) {
         self.position = 0;
         self.restart(0);
+        self.near.clear();
         for slot in &mut self.slots {
             slot.best = None;
         }
@@ -538,6 +549,7 @@ impl Spotter {
             gate.reset();
         }
         self.recent.clear();
+        self.hits.clear();
         for slot in &mut self.slots {
             slot.trigger.reset();
             slot.near.reset();
@@ -579,3 +591,6 @@ impl Spotter {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl PhonePaths {
         self.emissions.extend(against_best(log_posteriors));
         for (p, &(first, phones)) in self.paths.iter().enumerate() {
             let last = self.paths.get(p + 1).map_or(self.labels.len(), |next| next.0);
-            debug_assert_eq!(last - first, 2 * phones - 1);
+            debug_assert_eq!(last - first, (2 * phones).saturating_sub(1));
             let labels = &self.labels[first..last];
             let skips = &self.skips[first..last];
             let scores = &mut self.scores[first..last];
@@ -99,9 +99,13 @@ impl PhonePaths {
         }
     }
 
-    /// Score a phone (at most 0) and first frame of the best path of pronunciation `index` that ends in the last frame.
+    /// Score a phone (at most 0) and first frame of the best path of pronunciation `index` that ends in the last frame. A
+    /// pronunciation without phones scores 0 everywhere: it has no say.
     pub fn score(&self, index: usize) -> (f32, u64) {
         let (first, phones) = self.paths[index];
+        if phones == 0 {
+            return (0.0, 0);
+        }
         let last = first + 2 * phones - 2;
         (self.scores[last] / phones as f32, self.starts[last])
     }
@@ -160,6 +164,19 @@ mod tests {
         assert!(paths.score(0).0 < -3.0, "no path of two frames can say T T");
         paths.step(2, &frame(t, &[(BLANK, -3.0)]));
         assert!((paths.score(0).0 + 1.5).abs() < 1e-6, "blank in frame 1 at -3, over 2 phones");
+    }
+
+    #[test]
+    fn a_pronunciation_without_phones_scores_zero_and_leaves_the_others_alone() {
+        let word = parse_phones("HH AH").expect("ARPAbet");
+        let mut paths = PhonePaths::default();
+        for phones in [&[][..], &word, &[]] {
+            paths.add(phones);
+        }
+        for (t, phone) in word.iter().enumerate() {
+            paths.step(t as u64, &frame(phone.id(), &[]));
+        }
+        assert_eq!([0, 1, 2].map(|i| paths.score(i)), [(0.0, 0); 3]);
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! What the spotter keeps and forgets, on scripted scores.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::detect::{Embedding, Pronunciation};
+
+/// All keywords score together, once; between the first two it fails in a frame.
+struct Scripted {
+    scorer: ScorerConfig,
+    frame: u64,
+    fails: Option<u64>,
+    keywords: usize,
+    changes: Arc<AtomicUsize>,
+}
+
+/// Frames in which they score.
+const PEAK: std::ops::Range<u64> = 40..44;
+
+impl Core for Scripted {
+    fn stride(&self) -> usize {
+        3
+    }
+
+    fn mels(&self) -> usize {
+        40
+    }
+
+    fn delay_frames(&self) -> usize {
+        0
+    }
+
+    fn memory_frames(&self) -> usize {
+        0
+    }
+
+    fn scorer(&self) -> &ScorerConfig {
+        &self.scorer
+    }
+
+    fn set_keywords(&mut self, keywords: &[&Keyword]) {
+        self.keywords = keywords.len();
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn process(
+        &mut self,
+        features: &[f32],
+        on_score: &mut dyn FnMut(u64, usize, FrameScore),
+    ) -> Result<(), ModelError> {
+        for _ in features.chunks_exact(120) {
+            let score = if PEAK.contains(&self.frame) { 0.95 } else { 0.0 };
+            for keyword in 0..self.keywords {
+                if keyword == 1 && self.fails == Some(self.frame) {
+                    return Err(ModelError::Runtime("on purpose".into()));
+                }
+                let peak = Peak { score, start: self.frame, end: self.frame + 1 };
+                on_score(self.frame, keyword, FrameScore { peak, ..FrameScore::nothing(self.frame, 0.0) });
+            }
+            self.frame += 1;
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.frame = 0;
+    }
+}
+
+fn keyword(name: &str) -> Keyword {
+    let embedding = Embedding::new(vec![1.0, 0.0]).expect("a direction");
+    let pronunciations = vec![Pronunciation { phones: Vec::new(), embedding, frames: None, level: None }];
+    Keyword { name: name.into(), pronunciations, threshold: None }
+}
+
+fn spotter(fails: Option<u64>, config: SpotterConfig) -> (Spotter, Arc<AtomicUsize>) {
+    let changes = Arc::new(AtomicUsize::new(0));
+    let core = Scripted { scorer: ScorerConfig::default(), frame: 0, fails, keywords: 0, changes: changes.clone() };
+    let mut spotter = Spotter::over(&FrontendConfig::default(), Box::new(core), config).expect("a good front end");
+    spotter.set_keywords(["a", "b"].map(keyword));
+    (spotter, changes)
+}
+
+#[test]
+fn a_backend_that_fails_in_the_middle_of_a_frame_leaves_nothing_for_later() {
+    let silence = vec![0.0; 32_000];
+    let (mut whole, _) = spotter(None, SpotterConfig::default());
+    let mut heard = 0;
+    whole.process(&silence, |_| heard += 1).expect("it runs");
+    assert_eq!(heard, 2);
+    // In each frame in which the first one may come out.
+    for fails in PEAK.start..PEAK.end + 30 {
+        let (mut broken, _) = spotter(Some(fails), SpotterConfig::default());
+        assert!(broken.process(&silence, |_| ()).is_err());
+        broken.reset();
+        broken.set_keywords([keyword("c")]);
+        broken.process(&silence[..8_000], |hit| panic!("{} comes from before", hit.name)).expect("before it fails");
+    }
+}
+
+#[test]
+fn a_reset_forgets_near_misses_and_the_end_of_a_stream_does_not() {
+    let config = SpotterConfig { threshold: Some(0.99), near: Some(0.5), ..SpotterConfig::default() };
+    let (mut spotter, _) = spotter(None, config);
+    let hear = |spotter: &mut Spotter| {
+        spotter.process(&vec![0.0; 32_000], |hit| panic!("{} is over the threshold", hit.name)).expect("it runs");
+        spotter.flush(|hit| panic!("{} is over the threshold", hit.name)).expect("it runs");
+    };
+    hear(&mut spotter);
+    assert!(spotter.near_misses().count() > 0);
+    hear(&mut spotter);
+    spotter.reset();
+    assert_eq!(spotter.near_misses().count(), 0);
+}
+
+#[test]
+fn several_keywords_change_at_once() {
+    let (mut spotter, changes) = spotter(None, SpotterConfig::default());
+    let before = changes.load(Ordering::Relaxed);
+    let ids: Vec<KeywordId> = spotter.keywords().map(|k| k.id).collect();
+    let new = spotter.change(&ids[..1], ["c", "d"].map(keyword));
+    assert_eq!(changes.load(Ordering::Relaxed), before + 1);
+    let now: Vec<(KeywordId, String)> = spotter.keywords().map(|k| (k.id, k.keyword.name.clone())).collect();
+    assert_eq!(now, [(ids[1], "b".into()), (new[0], "c".into()), (new[1], "d".into())]);
+}
