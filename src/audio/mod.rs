@@ -85,6 +85,15 @@ pub enum Chunk {
     End,
 }
 
+/// Samples that came in their own time and were not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// That wait.
+    pub waiting: u64,
+    /// That were lost behind these, and not told yet.
+    pub lost: u64,
+}
+
 /// Mono samples at some rate.
 pub trait AudioSource: Send {
     /// Samples a second. It may change where [`Chunk::Back`] is read, and only there.
@@ -112,6 +121,11 @@ pub trait AudioSource: Send {
     /// Whether the device is there, for a source that has one and opens it again.
     fn device(&self) -> Option<std::sync::Arc<DeviceMeter>> {
         None
+    }
+
+    /// What has come and was not read, for a source that does not wait to be read.
+    fn unread(&self) -> Unread {
+        Unread::default()
     }
 
     /// Why the device is away, while it is.

@@ -110,12 +110,22 @@ impl Levels {
     }
 }
 
+/// What the reader must know of the end, should the stream die.
+#[derive(Debug)]
+struct Tail {
+    created: Instant,
+    /// Samples lost since the last that was written.
+    pending: AtomicU64,
+    /// Nanoseconds from `created` to the last block, plus one; 0 before it.
+    last: AtomicU64,
+}
+
 /// The callback's end. No method allocates, locks, waits or logs.
 pub struct CaptureWriter {
     samples: HeapProd<f32>,
     gaps: HeapProd<Gap>,
     written: u64,
-    pending: u64,
+    tail: Arc<Tail>,
     levels: Arc<Levels>,
 }
 
@@ -124,6 +134,7 @@ pub struct CaptureReader {
     samples: HeapCons<f32>,
     gaps: HeapCons<Gap>,
     read: u64,
+    tail: Arc<Tail>,
     levels: Arc<Levels>,
 }
 
@@ -136,24 +147,31 @@ pub fn capture_ring(capacity: usize) -> (CaptureWriter, CaptureReader) {
 pub fn capture_ring_with(capacity: usize, levels: Arc<Levels>) -> (CaptureWriter, CaptureReader) {
     let (samples_in, samples_out) = HeapRb::new(capacity).split();
     let (gaps_in, gaps_out) = HeapRb::new(GAPS).split();
-    let writer = CaptureWriter { samples: samples_in, gaps: gaps_in, written: 0, pending: 0, levels: levels.clone() };
-    (writer, CaptureReader { samples: samples_out, gaps: gaps_out, read: 0, levels })
+    let tail = Arc::new(Tail { created: Instant::now(), pending: AtomicU64::new(0), last: AtomicU64::new(0) });
+    let writer =
+        CaptureWriter { samples: samples_in, gaps: gaps_in, written: 0, tail: tail.clone(), levels: levels.clone() };
+    (writer, CaptureReader { samples: samples_out, gaps: gaps_out, read: 0, tail, levels })
 }
 
 impl CaptureWriter {
     /// Offers a block of mono samples: taken whole or, if the ring has no room, dropped whole and counted.
     pub fn push(&mut self, mono: &[f32]) {
         self.levels.measure(mono);
+        self.tail.last.store(self.tail.created.elapsed().as_nanos() as u64 + 1, Ordering::Relaxed);
         let lost = mono.len() as u64;
-        let announced = self.pending == 0
+        // Nobody else changes it.
+        let pending = self.tail.pending.load(Ordering::Relaxed);
+        let announced = pending == 0
             || (self.samples.vacant_len() >= mono.len()
-                && self.gaps.try_push(Gap { at: self.written, lost: self.pending }).is_ok());
+                && self.gaps.try_push(Gap { at: self.written, lost: pending }).is_ok());
         if !announced || self.samples.vacant_len() < mono.len() {
-            self.pending += lost;
+            self.tail.pending.store(pending + lost, Ordering::Release);
             self.levels.dropped.fetch_add(lost, Ordering::Relaxed);
             return;
         }
-        self.pending = 0;
+        if pending > 0 {
+            self.tail.pending.store(0, Ordering::Release);
+        }
         self.written += self.samples.push_slice(mono) as u64;
     }
 
@@ -171,6 +189,18 @@ impl CaptureReader {
             self.gaps.try_pop();
             gap.lost
         })
+    }
+
+    /// Samples that were lost behind all that was written. The next block that finds room tells them as a gap; if none comes any
+    /// more, nobody does.
+    pub fn pending(&self) -> u64 {
+        self.tail.pending.load(Ordering::Acquire)
+    }
+
+    /// When the last block came, whether there was room for it or not.
+    pub fn last_audio(&self) -> Option<Instant> {
+        let after = self.tail.last.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.tail.created + Duration::from_nanos(after))
     }
 
     /// Samples that wait to be read.
@@ -229,9 +259,32 @@ mod tests {
                     left -= n;
                 }
             }
-            prop_assert!(position <= offered);
+            // The stream dies here: the rest adds up too.
+            loop {
+                position += match reader.gap() {
+                    Some(lost) => lost,
+                    None => match reader.read(&mut out) {
+                        0 => break,
+                        count => count as u64,
+                    },
+                };
+            }
+            prop_assert_eq!(position + reader.pending(), offered);
             prop_assert!(writer.levels().dropped() <= offered);
         }
+    }
+
+    #[test]
+    fn the_end_is_known_without_the_writer() {
+        let (mut writer, mut reader) = capture_ring(16);
+        assert_eq!((reader.pending(), reader.last_audio()), (0, None));
+        writer.push(&[0.5; 10]);
+        let before = Instant::now();
+        writer.push(&[0.5; 10]);
+        let after = Instant::now();
+        drop(writer);
+        assert_eq!((reader.read(&mut [0.0; 16]), reader.gap(), reader.pending()), (10, None, 10));
+        assert!(reader.last_audio().is_some_and(|last| before <= last && last <= after));
     }
 
     #[test]

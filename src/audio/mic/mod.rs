@@ -14,6 +14,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub use device::{DeviceInfo, list_devices};
 use self::device::Chosen;
 use self::retry::{Limits, Open, Retry};
 use self::stream::Opened;
-use super::{AudioError, AudioSource, Chunk, DeviceMeter, Levels, Loss, MODEL_RATE};
+use super::{AudioError, AudioSource, Chunk, DeviceMeter, Levels, Loss, MODEL_RATE, Unread};
 
 /// Time between two looks at the ring.
 const LOOK: Duration = Duration::from_millis(5);
@@ -49,6 +50,10 @@ pub struct MicSource {
     loss: Option<Loss>,
     /// Whether the loss is still to be told.
     untold: bool,
+    /// Why the stream is dead, while there is still something of it to be read.
+    dying: Option<String>,
+    /// Attempts to open it that have not come back.
+    running: Arc<AtomicUsize>,
     /// When sound came last, or the start.
     heard: Instant,
     /// Whether any has come from this stream.
@@ -132,6 +137,8 @@ impl MicSource {
             retry: None,
             loss: None,
             untold: false,
+            dying: None,
+            running: Arc::default(),
             heard: Instant::now(),
             begun: false,
             silence: Silence::default(),
@@ -154,14 +161,14 @@ impl MicSource {
         self.name.clone_from(&opened.name);
         (self.describe, self.rate) = (opened.describe(), opened.rate);
         self.current = Some(opened);
-        (self.retry, self.loss, self.untold) = (None, None, false);
+        (self.retry, self.loss, self.untold, self.dying) = (None, None, false, None);
         self.silence.broken();
         self.meter.set_up();
     }
 
     /// Nothing runs from now on; the attempts begin.
     fn away(&mut self, reason: String) {
-        self.retry = Some(Retry::new(self.open.clone(), self.limits, self.meter.clone()));
+        self.retry = Some(Retry::new(self.open.clone(), self.limits, self.meter.clone(), self.running.clone()));
         self.loss = Some(Loss { device: self.name.clone(), reason });
         self.untold = true;
     }
@@ -184,18 +191,26 @@ impl MicSource {
             None => Some(opened.reader.read(out)).filter(|count| *count > 0).map(Chunk::Samples),
         };
         if chunk.is_some() {
-            (self.heard, self.begun) = (Instant::now(), true);
+            self.begun = true;
             self.silence.broken();
             return chunk;
         }
-        let reason = self.dead()?;
-        if let Some(opened) = self.current.take() {
-            opened.abandon();
+        let Some(reason) = self.dying.take() else {
+            // Once more, as something may have come before it died.
+            self.dying = self.dead();
+            return if self.dying.is_some() { self.listen(out) } else { None };
+        };
+        // All that came is read; what was dropped behind it nobody else tells.
+        let opened = self.current.take()?;
+        let pending = opened.reader.pending();
+        if let Some(last) = opened.reader.last_audio() {
+            self.heard = last;
         }
+        opened.abandon();
         self.levels.rest();
         self.meter.lose();
         self.away(reason);
-        None
+        (pending > 0).then_some(Chunk::Lost(pending))
     }
 
     /// One look at a device that is waited for.
@@ -264,6 +279,14 @@ impl AudioSource for MicSource {
 
     fn device(&self) -> Option<Arc<DeviceMeter>> {
         Some(self.meter.clone())
+    }
+
+    fn unread(&self) -> Unread {
+        let running = self.current.as_ref().filter(|_| self.retry.is_none());
+        running.map_or_else(Unread::default, |opened| Unread {
+            waiting: opened.reader.waiting() as u64,
+            lost: opened.reader.pending(),
+        })
     }
 
     fn loss(&self) -> Option<Loss> {

@@ -54,15 +54,36 @@ pub(super) struct Retry {
     meter: Arc<DeviceMeter>,
     delay: Duration,
     turn: Turn,
-    /// Attempts that have not come back.
+    /// Attempts that have not come back, those of earlier losses among them.
     running: Arc<AtomicUsize>,
+}
+
+/// A thread inside the sound system, from its start to its end, whichever way it ends.
+struct Running {
+    count: Arc<AtomicUsize>,
+    meter: Arc<DeviceMeter>,
+}
+
+impl Running {
+    fn begin(count: Arc<AtomicUsize>, meter: Arc<DeviceMeter>) -> Self {
+        meter.begin();
+        count.fetch_add(1, Ordering::AcqRel);
+        Self { count, meter }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.meter.end();
+    }
 }
 
 impl Retry {
     /// The first attempt comes after the first delay.
-    pub fn new(open: Open, limits: Limits, meter: Arc<DeviceMeter>) -> Self {
+    pub fn new(open: Open, limits: Limits, meter: Arc<DeviceMeter>, running: Arc<AtomicUsize>) -> Self {
         let turn = Turn::Rest(Instant::now() + limits.first);
-        Self { open, limits, meter, delay: limits.first, turn, running: Arc::default() }
+        Self { open, limits, meter, delay: limits.first, turn, running }
     }
 
     /// The device, once it is open. Does not wait.
@@ -102,20 +123,16 @@ impl Retry {
             return self.again();
         }
         let (give, answer) = bounded(1);
-        let (open, meter, running) = (self.open.clone(), self.meter.clone(), self.running.clone());
-        meter.begin();
-        running.fetch_add(1, Ordering::AcqRel);
+        let open = self.open.clone();
+        let running = Running::begin(self.running.clone(), self.meter.clone());
         let attempt = move || {
+            let _running = running;
             // If nobody waits any more it is closed again, here.
             let _ = give.send(quietly(&*open));
-            running.fetch_sub(1, Ordering::AcqRel);
-            meter.end();
         };
         self.turn = Turn::Try { since: Instant::now(), answer };
         if let Err(error) = std::thread::Builder::new().name("kws-mic-open".into()).spawn(attempt) {
             log::debug!("no thread to open the microphone: {error}");
-            self.running.fetch_sub(1, Ordering::AcqRel);
-            self.meter.end();
             self.again();
         }
     }

@@ -27,6 +27,7 @@ enum Attempt {
     Fails,
     /// Waits for the channel, then fails.
     Hangs(Receiver<()>),
+    Panics,
 }
 
 /// The other end of an opened stream.
@@ -67,6 +68,7 @@ impl System {
                     let _ = gate.recv();
                     return Err(AudioError::Device("it hung".into()));
                 }
+                Some(Attempt::Panics) => panic!("on purpose"),
                 Some(Attempt::Fails) | None => return Err(AudioError::Device("it is not there".into())),
             };
             let (writer, reader) = capture_ring_with(rate as usize, shared.clone());
@@ -201,6 +203,66 @@ fn a_server_that_holds_on_to_every_attempt_is_not_given_more_and_more_of_them() 
     let mut far = system.reopened(&mut source);
     far.writer.push(&[0.5; 160]);
     assert!(matches!(next(&mut source), Chunk::Back(_)));
+}
+
+#[test]
+fn attempts_that_hang_are_counted_over_all_losses_and_those_that_panic_are_over() {
+    let (held, gate) = bounded::<()>(0);
+    let hangs = |count: usize| (0..count).map(|_| Attempt::Hangs(gate.clone())).collect::<Vec<_>>();
+    let opens = || vec![Attempt::Opens(16_000, None)];
+    let panics = (0..5).map(|_| Attempt::Panics).collect();
+    let plan = [opens(), panics, hangs(3), opens(), hangs(4)].into_iter().flatten().collect();
+    let (system, mut source, _) = System::start(plan);
+    system.far().tell.send("it hangs".into()).expect("room");
+    assert_eq!(next(&mut source), Chunk::Away);
+    let mut far = system.reopened(&mut source);
+    far.writer.push(&[0.5; 160]);
+    assert!(matches!(next(&mut source), Chunk::Back(_)));
+    assert_eq!((next(&mut source), system.attempts.load(Ordering::SeqCst)), (Chunk::Samples(160), 10));
+    // Three of them still hang when it is lost again: there is room for one.
+    far.tell.send("again".into()).expect("room");
+    assert_eq!(next(&mut source), Chunk::Away);
+    let (started, mut out) = (Instant::now(), [0.0; 512]);
+    while started.elapsed() < Duration::from_secs(2) {
+        assert_eq!(source.read(&mut out).expect("it goes on"), Chunk::Idle);
+    }
+    assert_eq!(system.attempts.load(Ordering::SeqCst), 11);
+    let meter = source.device().expect("a device");
+    drop((held, source));
+    let started = Instant::now();
+    while meter.unclosed() > 0 {
+        assert!(started.elapsed() < PATIENCE, "all come out in the end");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn what_was_dropped_just_before_a_loss_is_told_and_the_clock_goes_on_from_there() {
+    let plan = vec![Attempt::Opens(16_000, None), Attempt::Opens(16_000, None)];
+    let (system, mut source, _) = System::start(plan);
+    let mut far = system.far();
+    far.writer.push(&vec![0.5; 16_000]);
+    far.writer.push(&[0.5; 800]);
+    let last = Instant::now();
+    // The reader comes late.
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(source.unread(), Unread { waiting: 16_000, lost: 800 });
+    far.tell.send("unplugged".into()).expect("room");
+    let (mut heard, mut out) = (0, [0.0; 4_096]);
+    let told = loop {
+        match source.read(&mut out).expect("it goes on") {
+            Chunk::Samples(count) => heard += count,
+            chunk => break chunk,
+        }
+    };
+    assert_eq!((heard, told, next(&mut source)), (16_000, Chunk::Lost(800), Chunk::Away));
+    assert_eq!(source.unread(), Unread::default());
+    let mut far = system.reopened(&mut source);
+    far.writer.push(&[0.5; 160]);
+    let Chunk::Back(missing) = next(&mut source) else { panic!("it is back") };
+    // From the last that came, not from when it was read; less the 10 ms that are there.
+    assert!(missing + Duration::from_millis(11) > Duration::from_millis(200), "{missing:?}");
+    assert!(missing <= last.elapsed(), "{missing:?}");
 }
 
 #[test]
