@@ -26,8 +26,9 @@ pub struct KeywordsHandle(pub(super) Sender<Order>);
 
 impl KeywordsHandle {
     /// Listens for exactly these from now on; the stream goes on. A keyword that is there already and the same keeps its
-    /// handle, its meter and its state; the others come as [`super::Event::KeywordRemoved`] and
-    /// [`super::Event::KeywordAdded`]. Does not wait.
+    /// handle, its meter and its best score; the others come as [`super::Event::KeywordRemoved`] and
+    /// [`super::Event::KeywordAdded`]. If there are any, the phones heard so far are forgotten for all: a word that is
+    /// being said just then may be missed. Does not wait.
     ///
     /// # Errors
     /// [`EngineError::Busy`] or [`EngineError::Over`] if it was not taken.

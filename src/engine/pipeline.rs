@@ -133,13 +133,19 @@ impl Pipeline {
         Ok(self.spotter.flush(on_hit)?)
     }
 
-    /// Runs to the end of the source.
+    /// Runs to the end of the source. If it fails, what was said before comes out first.
     ///
     /// # Errors
     /// If the source or the backend fails.
     pub fn run(&mut self, mut on_hit: impl FnMut(&Detection)) -> Result<(), EngineError> {
         loop {
-            let chunk = self.read()?;
+            let chunk = match self.read() {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.flush(on_hit)?;
+                    return Err(error.into());
+                }
+            };
             self.process(chunk, &mut on_hit)?;
             if chunk == Chunk::End {
                 return Ok(());

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::audio::Chunk;
+use crate::audio::{Chunk, Unread};
 use crate::detect::{Embedding, Pronunciation, ScorerConfig, WindowEmbedder};
 use crate::frontend::FrontendConfig;
 use crate::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
@@ -92,10 +92,18 @@ struct Script {
     rate: u32,
     live: bool,
     seed: u32,
+    unread: Unread,
 }
 
 fn script(parts: Vec<Part>) -> Script {
-    Script { parts: Mutex::new(parts.into_iter()), left: None, rate: 16_000, live: false, seed: 1 }
+    Script {
+        parts: Mutex::new(parts.into_iter()),
+        left: None,
+        rate: 16_000,
+        live: false,
+        seed: 1,
+        unread: Unread::default(),
+    }
 }
 
 impl AudioSource for Script {
@@ -144,6 +152,10 @@ impl AudioSource for Script {
 
     fn live(&self) -> bool {
         self.live
+    }
+
+    fn unread(&self) -> Unread {
+        self.unread
     }
 
     fn loss(&self) -> Option<Loss> {
@@ -265,6 +277,41 @@ fn a_failing_source_fails_in_one_line() {
         run(script(vec![Part::Sound(100, false), Part::Fail]), &["word"], &EngineConfig::default());
     assert!(matches!(events.last(), Some(Event::Failed(reason)) if reason.contains("it says so here")), "{events:?}");
     assert!(matches!(engine.stop(), Err(EngineError::Audio(_))));
+}
+
+#[test]
+fn a_source_that_fails_takes_no_words_with_it() {
+    let parts = || vec![Part::Sound(SECOND, false), Part::Sound(SECOND / 3, true), Part::Fail];
+    let config = EngineConfig { clips: Some(ClipConfig::default()), ..EngineConfig::default() };
+    let (events, mut engine) = run(script(parts()), &["word"], &config);
+    assert_eq!(hits(&events).len(), 1, "{events:?}");
+    assert!(matches!(events.last(), Some(Event::Failed(_))));
+    let clips = engine.clips().map_or(0, |clips| clips.iter().count());
+    assert_eq!(clips, 1, "and its sound comes out too");
+    assert!(engine.stop().is_err());
+    let mut pipeline = Pipeline::new(Box::new(script(parts())), spotter(&["word"])).map_err(|e| e.0).expect("its rate");
+    let mut words = 0;
+    assert!(pipeline.run(|_| words += 1).is_err());
+    assert_eq!(words, 1);
+}
+
+#[test]
+fn what_waits_in_the_ring_is_heard_at_the_stop_and_what_was_dropped_is_counted() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let parts = vec![Part::Sound(SECOND, false), Part::Gate(gate.clone(), 1), Part::Sound(SECOND / 3, true)];
+    let unread = Unread { waiting: SECOND as u64 / 3, lost: 100 };
+    let mut engine = start(Script { live: true, unread, ..script(parts) }, &["word"], &EngineConfig::default());
+    while engine.meters().position() < SECOND as u64 {
+        thread::yield_now();
+    }
+    engine.stop_handle().stop();
+    gate.store(1, Ordering::Release);
+    let events: Vec<Event> = engine.events().iter().collect();
+    assert_eq!(hits(&events).len(), 1, "{events:?}");
+    assert!(events.iter().any(|e| matches!(e, Event::Gap { lost: 100 })));
+    let meters = engine.meters();
+    assert_eq!((meters.lost(), meters.position()), (100, (SECOND + SECOND / 3 + 100) as u64));
+    engine.stop().expect("it ended well");
 }
 
 #[test]

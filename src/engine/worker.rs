@@ -10,7 +10,7 @@ use super::clip::ClipRecorder;
 use super::meters::{Meters, ScoreMeter};
 use super::pipeline::{Pipeline, samples_in};
 use super::{Delivery, EngineError, Event, Listened};
-use crate::audio::{Chunk, Levels, Loss, MODEL_RATE};
+use crate::audio::{Chunk, Levels, Loss, MODEL_RATE, Unread};
 use crate::detect::Keyword;
 use crate::spotter::{Detection, KeywordId};
 
@@ -120,10 +120,10 @@ impl Worker {
                 self.obey(order);
             }
             let meters = &self.outbox.meters;
-            let over = self.limit.is_some_and(|limit| {
-                meters.seconds() >= limit.as_secs_f64() || (self.pipeline.source().live() && started.elapsed() >= limit)
-            });
+            let late = self.limit.is_some_and(|limit| self.pipeline.source().live() && started.elapsed() >= limit);
+            let over = late || self.full();
             if over || meters.stop.load(Ordering::Acquire) {
+                self.drain()?;
                 return self.hop(Chunk::End);
             }
             if self.paused && !self.pipeline.source().live() {
@@ -133,7 +133,14 @@ impl Worker {
                 }
                 continue;
             }
-            let chunk = self.pipeline.read()?;
+            let chunk = match self.pipeline.read() {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    // What was said before must not go with the source.
+                    self.hop(Chunk::End)?;
+                    return Err(error.into());
+                }
+            };
             if let Some(levels) = &self.levels {
                 levels.measure(self.pipeline.block(chunk));
             }
@@ -142,6 +149,30 @@ impl Worker {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether as much was heard as was asked for.
+    fn full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.outbox.meters.seconds() >= limit.as_secs_f64())
+    }
+
+    /// The stream ends here: hears what has come and was not read yet, as far as there is time, and counts the rest.
+    fn drain(&mut self) -> Result<(), EngineError> {
+        let Unread { mut waiting, lost } = self.pipeline.source().unread();
+        let began = Instant::now();
+        while waiting > 0 && !self.full() && began.elapsed() < LAST_OFFER {
+            let Ok(chunk) = self.pipeline.read() else { break };
+            self.hop(chunk)?;
+            match chunk {
+                Chunk::Samples(count) => waiting = waiting.saturating_sub(count as u64),
+                Chunk::Lost(_) => {}
+                _ => break,
+            }
+        }
+        if waiting + lost > 0 && !self.full() {
+            self.hop(Chunk::Lost(waiting + lost))?;
+        }
+        Ok(())
     }
 
     fn hop(&mut self, chunk: Chunk) -> Result<(), EngineError> {
@@ -238,7 +269,7 @@ impl Worker {
                     self.outbox.send(Event::KeywordRefused { text: keyword.name, reason });
                     return;
                 }
-                self.add(keyword);
+                self.change(&[], vec![keyword]);
             }
             Order::Replace(keywords) => self.replace(keywords),
             Order::Refused { text, reason } => self.outbox.send(Event::KeywordRefused { text, reason }),
@@ -255,22 +286,30 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, keyword: Keyword) {
-        let mut listened = Listened::new(KeywordId(0), &keyword, Arc::<ScoreMeter>::default());
-        listened.id = self.pipeline.spotter_mut().add(keyword);
-        self.listened.push(listened.clone());
-        self.publish();
-        self.outbox.send(Event::KeywordAdded(listened));
-    }
-
     fn remove(&mut self, id: KeywordId) {
-        if self.pipeline.spotter_mut().remove(id) {
-            self.listened.retain(|l| l.id != id);
-            self.outbox.send(Event::KeywordRemoved(id));
+        if self.listened.iter().any(|l| l.id == id) {
+            self.change(&[id], Vec::new());
         }
     }
 
-    /// What stays is not touched, so that a word that is just being said is not missed for nothing.
+    fn change(&mut self, gone: &[KeywordId], new: Vec<Keyword>) {
+        let listened = |keyword| Listened::new(KeywordId(0), keyword, Arc::<ScoreMeter>::default());
+        let added: Vec<Listened> = new.iter().map(listened).collect();
+        let ids = self.pipeline.spotter_mut().change(gone, new);
+        self.listened.retain(|l| !gone.contains(&l.id));
+        for id in gone {
+            self.outbox.send(Event::KeywordRemoved(*id));
+        }
+        for (id, listened) in ids.into_iter().zip(added) {
+            let listened = Listened { id, ..listened };
+            self.listened.push(listened.clone());
+            self.outbox.send(Event::KeywordAdded(listened));
+        }
+        self.publish();
+    }
+
+    /// What stays keeps its handle, and if all of it stays nothing is touched: a word that is just being said is not
+    /// missed for nothing.
     fn replace(&mut self, mut keywords: Vec<Keyword>) {
         let mut gone = Vec::new();
         for status in self.pipeline.spotter().keywords() {
@@ -279,11 +318,8 @@ impl Worker {
                 None => gone.push(status.id),
             }
         }
-        for id in gone {
-            self.remove(id);
-        }
-        for keyword in keywords {
-            self.add(keyword);
+        if !gone.is_empty() || !keywords.is_empty() {
+            self.change(&gone, keywords);
         }
     }
 }
