@@ -322,6 +322,21 @@ fn scan_goes_on_after_a_folder_that_cannot_be_listed() {
 }
 
 #[test]
+fn damage_in_a_recording_is_told_and_the_rest_is_heard() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tones/440.flac");
+    let mut bytes = std::fs::read(whole).expect("the fixture");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40].fill(0);
+    let damaged = folder.path().join("damaged.flac");
+    std::fs::write(&damaged, bytes).expect("room on the disk");
+    let out = run(&["scan", "--keywords", "hello", &damaged.display().to_string()]);
+    let told = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "nothing is said in it: {told}");
+    assert_eq!(told.matches("damaged.flac: damaged").count(), 1, "{told}");
+}
+
+#[test]
 fn what_fuzzing_broke_is_told_and_the_search_goes_on() {
     let damaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/damaged");
     let good = recording().display().to_string();

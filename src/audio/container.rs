@@ -19,9 +19,8 @@ use super::{AudioError, Resampler};
 /// Failures in a row after which no more packets are asked for.
 const MOST: usize = 100;
 
-/// Longest part that is missing and becomes silence, seconds, in a file that does not say how long it is. More than that is
-/// a mistake.
-const LONGEST_HOLE: u64 = 600;
+/// Longest part that is missing and becomes silence, seconds. More than that is a mistake of the file.
+const LONGEST_HOLE: u64 = 60;
 
 /// Reads packet by packet, one recording after the other where files were joined.
 pub(super) struct Container {
@@ -88,6 +87,10 @@ impl Link {
         (frames / u128::from(base.denom.get())) as u64
     }
 
+    fn longest_hole(&self) -> u64 {
+        u64::from(self.rate) * LONGEST_HOLE
+    }
+
     /// Frames that are missing before a packet, by its time stamp.
     fn hole(&mut self, packet: &Packet) -> u64 {
         let length = packet.dur.saturating_add(packet.trim_start).saturating_add(packet.trim_end);
@@ -95,8 +98,7 @@ impl Link {
         let missing = due.map_or(0, |due| packet.pts.get().saturating_sub(due));
         let frames = self.frames(missing.try_into().unwrap_or(0));
         // Rounding makes none, nor does a piece that was cut out of a longer recording.
-        let most = if self.promised > 0 { self.promised } else { u64::from(self.rate) * LONGEST_HOLE };
-        if (u64::from(self.rate) / 100..most).contains(&frames) { frames } else { 0 }
+        if (u64::from(self.rate) / 100..self.longest_hole()).contains(&frames) { frames } else { 0 }
     }
 
     /// Decodes a packet, with a fresh decoder where it is of another kind than those before, as in joined files.
@@ -193,7 +195,7 @@ impl Container {
         if self.begun {
             self.pause(frames, out);
         } else {
-            self.owed += frames;
+            self.owed = (self.owed + frames).min(self.link.longest_hole());
         }
     }
 

@@ -19,8 +19,8 @@ const LONGEST: usize = MODEL_RATE as usize * 120 / 1000;
 /// Largest packet that the decoder takes. Of several frames they may be larger.
 const LARGEST: usize = 1_500;
 
-/// Longest part, samples, that was damaged and becomes silence: ten minutes. More than that is a mistake of the file.
-const LONGEST_HOLE: u64 = MODEL_RATE as u64 * 600;
+/// Longest part, samples, that was damaged and becomes silence: a minute. More than that is a mistake of the file.
+const LONGEST_HOLE: u64 = MODEL_RATE as u64 * 60;
 
 /// Reads Opus streams packet by packet, one after the other where files were joined.
 pub struct OpusReader {
@@ -256,7 +256,7 @@ impl OpusReader {
         for packet in packets {
             let count = self.decode(&packet.data);
             if !self.begun {
-                self.owed += count;
+                self.owed = (self.owed + count).min(LONGEST_HOLE as usize);
                 continue;
             }
             let owed = std::mem::take(&mut self.owed);

@@ -90,6 +90,8 @@ impl Recordings {
 }
 
 pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
+    // What is damaged in a recording is told on stderr.
+    super::live::log_to(None, false)?;
     let wanted = Wanted::read(&args.keywords)?.some()?;
     let Recordings { files, unlisted } = Recordings::find(&args.files)?;
     let load = if args.search { Listening::for_search } else { Listening::load };
