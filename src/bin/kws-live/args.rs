@@ -43,6 +43,7 @@ pub enum Command {
     Devices,
     /// Look whether all is well: configuration, model, backend, keywords, microphone and its level.
     Doctor(DoctorArgs),
+    #[cfg(feature = "tui")]
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

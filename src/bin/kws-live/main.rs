@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),
         Some(Command::Devices) => cmd::devices::run(),
         Some(Command::Doctor(doctor)) => cmd::doctor::run(doctor),
+        #[cfg(feature = "tui")]
         Some(Command::Completions { shell }) => cmd::completions::run(shell),
     };
     match outcome {

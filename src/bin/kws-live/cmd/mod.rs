@@ -1,6 +1,7 @@
 //! The subcommands. Each returns whether something was detected (or its work was done).
 
 pub mod check;
+#[cfg(feature = "tui")]
 pub mod completions;
 pub mod devices;
 pub mod doctor;
