@@ -128,8 +128,9 @@ fn append(readings: &mut Vec<Vec<Token>>, ways: &[Vec<Token>]) {
 
 /// Readings of what stands between two spaces; `ends` a text of several words.
 fn word(typed: &str, ends: bool) -> Vec<Vec<Token>> {
-    // `AT&T`: what capitals around the sign stand for are letters.
-    let company = typed.contains('&') && typed.chars().all(|c| c == '&' || c.is_ascii_uppercase());
+    // `AT&T`: a few capitals around the sign are letters.
+    let few = |side: &str| side.len() <= 3 && side.chars().all(|c| c.is_ascii_uppercase());
+    let company = typed.contains('&') && typed.split('&').all(few);
     let mut signed = String::new();
     for c in typed.chars() {
         match SIGNS.iter().find(|(sign, _)| *sign == c) {
@@ -294,6 +295,7 @@ mod tests {
         assert_eq!(said("R&D"), ["r. and d."]);
         assert_eq!(said("AT&T"), ["a. t. and t."]);
         assert_eq!(said("salt&pepper"), ["salt and pepper"]);
+        assert_eq!(said("ROCK&ROLL"), ["rock and roll"]);
         assert_eq!(said("Siobhán"), ["siobhan"]);
         assert_eq!(said("Dr. Müller"), ["doctor muller"]);
         assert_eq!(said("50%"), ["fifty percent"]);
