@@ -549,7 +549,6 @@ impl Spotter {
             gate.reset();
         }
         self.recent.clear();
-        self.hits.clear();
         for slot in &mut self.slots {
             slot.trigger.reset();
             slot.near.reset();

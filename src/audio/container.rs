@@ -14,13 +14,11 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
 
+use super::decode::LONGEST_HOLE;
 use super::{AudioError, Resampler};
 
 /// Failures in a row after which no more packets are asked for.
 const MOST: usize = 100;
-
-/// Longest part that is missing and becomes silence, seconds. More than that is a mistake of the file.
-const LONGEST_HOLE: u64 = 60;
 
 /// Reads packet by packet, one recording after the other where files were joined.
 pub(super) struct Container {
@@ -53,10 +51,6 @@ struct Link {
     due: Option<i64>,
     /// Frames that it should have.
     promised: u64,
-}
-
-fn fail(path: &Path, reason: impl Into<String>) -> AudioError {
-    AudioError::Decode { path: path.into(), reason: reason.into() }
 }
 
 fn decoder(params: &AudioCodecParameters) -> Option<Box<dyn AudioDecoder>> {
@@ -122,11 +116,11 @@ impl Container {
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| match error {
                 SymphoniaError::IoError(source) if source.kind() != ErrorKind::UnexpectedEof => {
-                    AudioError::Read { path: path.into(), source }
+                    AudioError::read(path, source)
                 }
-                _ => fail(path, "it is not an audio file of a known kind"),
+                _ => AudioError::decode(path, "it is not an audio file of a known kind"),
             })?;
-        let link = Link::new(&*format).map_err(|reason| fail(path, reason))?;
+        let link = Link::new(&*format).map_err(|reason| AudioError::decode(path, reason))?;
         let (rate, interleaved, mono) = (link.rate, Vec::new(), Vec::new());
         Ok(Self { format, link, rate, interleaved, mono, owed: 0, begun: false, lost: 0, holes: 0, ended: false })
     }
@@ -149,7 +143,7 @@ impl Container {
                 Err(SymphoniaError::IoError(source)) if source.kind() == ErrorKind::UnexpectedEof => {
                     self.end(path, Some("it breaks off"), out)?;
                 }
-                Err(SymphoniaError::IoError(source)) => return Err(AudioError::Read { path: path.into(), source }),
+                Err(SymphoniaError::IoError(source)) => return Err(AudioError::read(path, source)),
                 Err(_) if failures < MOST => failures += 1,
                 Err(_) => self.end(path, Some("the rest cannot be read"), out)?,
             }
@@ -241,7 +235,7 @@ impl Container {
         self.ended = true;
         self.finish(out);
         if !self.begun && (self.lost > 0 || self.link.promised > 0 || reason.is_some()) {
-            return Err(fail(path, "nothing of it can be decoded"));
+            return Err(AudioError::decode(path, "nothing of it can be decoded"));
         }
         if self.lost + self.holes > 0 {
             let (lost, holes) = (self.lost, self.holes);

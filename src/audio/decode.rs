@@ -10,6 +10,9 @@ use super::container::Container;
 use super::opus::OpusReader;
 use super::{AudioError, MODEL_RATE, Resampler};
 
+/// Longest part that is missing and becomes silence, seconds. More than that is a mistake of the file.
+pub(super) const LONGEST_HOLE: u64 = 60;
+
 /// A whole recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
@@ -49,10 +52,7 @@ fn guarded<T>(path: &Path, decode: impl FnOnce() -> Result<T, AudioError>) -> Re
     GUARDED.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(decode));
     GUARDED.set(false);
-    outcome.unwrap_or_else(|_| {
-        let reason = "it is damaged in a way that its decoder does not expect".into();
-        Err(AudioError::Decode { path: path.into(), reason })
-    })
+    outcome.unwrap_or_else(|_| Err(AudioError::decode(path, "it is damaged in a way that its decoder does not expect")))
 }
 
 impl Decoder {
@@ -65,16 +65,15 @@ impl Decoder {
     }
 
     fn open_unguarded(path: &Path) -> Result<Self, AudioError> {
-        let read = |source| AudioError::Read { path: path.into(), source };
-        let fail = |reason: String| AudioError::Decode { path: path.into(), reason };
+        let read = |source| AudioError::read(path, source);
         let mut start = Vec::with_capacity(64);
         let file = File::open(path).map_err(read)?;
         if file.metadata().map_err(read)?.is_dir() {
-            return Err(fail("it is a folder".into()));
+            return Err(AudioError::decode(path, "it is a folder"));
         }
         file.take(64).read_to_end(&mut start).map_err(read)?;
         if start.is_empty() {
-            return Err(fail("it is empty".into()));
+            return Err(AudioError::decode(path, "it is empty"));
         }
         if start.starts_with(b"OggS") && start.windows(8).any(|w| w == b"OpusHead") {
             let reader = Box::new(OpusReader::open(path)?);
@@ -127,7 +126,7 @@ pub fn decode_file(path: &Path) -> Result<Decoded, AudioError> {
     let mut samples = Vec::new();
     while decoder.next(&mut samples)? {}
     if samples.is_empty() {
-        return Err(AudioError::Decode { path: path.into(), reason: "it holds no samples".into() });
+        return Err(AudioError::decode(path, "it holds no samples"));
     }
     Ok(Decoded { samples, rate: decoder.rate() })
 }

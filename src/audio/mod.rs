@@ -12,7 +12,7 @@ mod resample;
 mod ring;
 mod stdin;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use decode::{Decoded, Decoder, decode_16k, decode_file, decoder_panics, to_16k};
@@ -65,6 +65,18 @@ pub enum AudioError {
         /// What the system said.
         reason: String,
     },
+}
+
+impl AudioError {
+    /// [`AudioError::Decode`] of a file.
+    pub(crate) fn decode(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Decode { path: path.into(), reason: reason.into() }
+    }
+
+    /// [`AudioError::Read`] of a file.
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.into(), source }
+    }
 }
 
 /// A piece of a stream: samples, or the news that some are missing.

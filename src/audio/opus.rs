@@ -1,12 +1,12 @@
 //! Ogg Opus, straight to 16 kHz, in pure Rust.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 
 use ogg::Packet;
 use opus_decoder::OpusDecoder;
 
+use super::decode::LONGEST_HOLE;
 use super::pages::{Page, Pages};
 use super::{AudioError, MODEL_RATE};
 
@@ -19,8 +19,8 @@ const LONGEST: usize = MODEL_RATE as usize * 120 / 1000;
 /// Largest packet that the decoder takes. Of several frames they may be larger.
 const LARGEST: usize = 1_500;
 
-/// Longest part, samples, that was damaged and becomes silence: a minute. More than that is a mistake of the file.
-const LONGEST_HOLE: u64 = MODEL_RATE as u64 * 60;
+/// The longest hole, samples.
+const MOST_MISSING: u64 = MODEL_RATE as u64 * LONGEST_HOLE;
 
 /// Reads Opus streams packet by packet, one after the other where files were joined.
 pub struct OpusReader {
@@ -73,14 +73,6 @@ impl Link {
         self.decoded += samples.len() as u64;
         out.extend(samples[drop..].iter().map(|s| s * self.gain));
     }
-}
-
-fn fail(path: &Path, reason: impl Into<String>) -> AudioError {
-    AudioError::Decode { path: path.into(), reason: reason.into() }
-}
-
-fn cannot_read(path: &Path) -> impl Fn(io::Error) -> AudioError {
-    move |source| AudioError::Read { path: path.into(), source }
 }
 
 /// Samples of a packet, by its first bytes (RFC 6716, section 3.1).
@@ -164,11 +156,12 @@ fn split(packet: &[u8]) -> Option<Vec<Vec<u8>>> {
 impl OpusReader {
     /// Reads the header.
     pub fn open(path: &Path) -> Result<Self, AudioError> {
-        let mut pages = Pages::new(File::open(path).map_err(cannot_read(path))?);
-        let first = pages.next().map_err(cannot_read(path))?.ok_or_else(|| fail(path, "its Opus header is broken"))?;
-        let link = Link::new(&first.packets[0]).map_err(|reason| fail(path, reason))?;
+        let read = |source| AudioError::read(path, source);
+        let mut pages = Pages::new(File::open(path).map_err(read)?);
+        let first = pages.next().map_err(read)?.ok_or_else(|| AudioError::decode(path, "its Opus header is broken"))?;
+        let link = Link::new(&first.packets[0]).map_err(|reason| AudioError::decode(path, reason))?;
         // The decoder mixes stereo down by itself when one channel is asked for.
-        let decoder = OpusDecoder::new(MODEL_RATE, 1).map_err(|e| fail(path, format!("{e:?}")))?;
+        let decoder = OpusDecoder::new(MODEL_RATE, 1).map_err(|e| AudioError::decode(path, format!("{e:?}")))?;
         Ok(Self {
             pages,
             decoder,
@@ -186,7 +179,7 @@ impl OpusReader {
     pub fn next(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<bool, AudioError> {
         let before = out.len();
         while out.len() == before {
-            match self.pages.next().map_err(cannot_read(path))? {
+            match self.pages.next().map_err(|source| AudioError::read(path, source))? {
                 Some(page) if page.packets[0].first_in_stream() => self.begin(path, &page.packets[0]),
                 Some(page) if page.packets[0].stream_serial() == self.link.serial => self.take(&page, out),
                 // Beside it, or the rest of a recording whose header is gone.
@@ -219,7 +212,7 @@ impl OpusReader {
     fn end(&mut self, path: &Path) -> Result<bool, AudioError> {
         let places = self.pages.places();
         if !self.begun && (self.lost > 0 || places > 0) {
-            return Err(fail(path, "nothing of it can be decoded"));
+            return Err(AudioError::decode(path, "nothing of it can be decoded"));
         }
         if !std::mem::replace(&mut self.told, true) {
             if self.lost > 0 || places > 0 {
@@ -247,7 +240,7 @@ impl OpusReader {
         let base = *self.link.base.get_or_insert(if ends || page.after_damage { 0 } else { start });
         if page.after_damage {
             let hole = start.saturating_sub(base).saturating_sub(self.link.decoded);
-            if hole <= LONGEST_HOLE {
+            if hole <= MOST_MISSING {
                 self.link.give(&vec![0.0; hole as usize], out);
             } else {
                 log::debug!("a damaged page is said to be {hole} samples after the last one");
@@ -256,7 +249,7 @@ impl OpusReader {
         for packet in packets {
             let count = self.decode(&packet.data);
             if !self.begun {
-                self.owed = (self.owed + count).min(LONGEST_HOLE as usize);
+                self.owed = (self.owed + count).min(MOST_MISSING as usize);
                 continue;
             }
             let owed = std::mem::take(&mut self.owed);

@@ -1,6 +1,6 @@
 //! Joined, damaged and large: Ogg Opus as it comes, from packets of noise that any decoder takes.
 
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 

@@ -110,6 +110,15 @@ fn next(source: &mut MicSource) -> Chunk {
     panic!("nothing comes");
 }
 
+/// Waits until no thread is left inside the sound system.
+fn all_come_out(meter: &DeviceMeter) {
+    let started = Instant::now();
+    while meter.unclosed() > 0 {
+        assert!(started.elapsed() < PATIENCE, "all come out in the end");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_microphone_that_fails_is_opened_again_with_its_new_rate_and_the_missing_time() {
     let plan = vec![Attempt::Opens(48_000, None), Attempt::Fails, Attempt::Fails, Attempt::Opens(44_100, None)];
@@ -173,11 +182,7 @@ fn neither_a_stream_that_cannot_be_closed_nor_an_attempt_that_hangs_holds_anythi
     assert!(matches!(next(&mut source), Chunk::Back(_)));
     assert!(meter.unclosed() >= 2, "both are counted: {}", meter.unclosed());
     drop((stuck, hung));
-    let started = Instant::now();
-    while meter.unclosed() > 0 {
-        assert!(started.elapsed() < PATIENCE, "both come out in the end");
-        thread::yield_now();
-    }
+    all_come_out(&meter);
 }
 
 #[test]
@@ -229,11 +234,7 @@ fn attempts_that_hang_are_counted_over_all_losses_and_those_that_panic_are_over(
     assert_eq!(system.attempts.load(Ordering::SeqCst), 11);
     let meter = source.device().expect("a device");
     drop((held, source));
-    let started = Instant::now();
-    while meter.unclosed() > 0 {
-        assert!(started.elapsed() < PATIENCE, "all come out in the end");
-        thread::yield_now();
-    }
+    all_come_out(&meter);
 }
 
 #[test]
