@@ -20,8 +20,18 @@ const CURRENCIES: [Currency; 4] = [
 /// Words that multiply a number, and come before the currency.
 const LARGE: [&str; 5] = ["hundred", "thousand", "million", "billion", "trillion"];
 
-/// Endings that belong to the digits before them.
-pub(super) const ENDINGS: [&str; 6] = ["st", "nd", "rd", "th", "s", "'s"];
+/// Halves of the day behind a number, and how they are said.
+const HALVES: [(&str, &str); 4] = [("am", "a. m."), ("a.m.", "a. m."), ("pm", "p. m."), ("p.m.", "p. m.")];
+
+/// Whether letters belong to the digits before them: an ordinal, a plural, a half of the day.
+pub(super) fn is_ending(letters: &str) -> bool {
+    matches!(letters, "st" | "nd" | "rd" | "th" | "s" | "'s") || HALVES.iter().any(|(half, _)| *half == letters)
+}
+
+/// What a sign of a currency is called.
+pub(super) fn currency(sign: char) -> Option<&'static str> {
+    CURRENCIES.iter().find(|c| c.sign == sign).map(|c| c.one)
+}
 
 /// Whether a word goes between an amount and its currency, as in `$5 million`.
 pub(super) fn is_large(word: &str) -> bool {
@@ -38,12 +48,12 @@ pub(super) fn money(typed: &str, large: Option<&str>) -> Option<String> {
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
+    let whole_said = cardinal(whole)?;
     if let Some(large) = large {
         let amount = readings(&amount).into_iter().next()?;
         return Some(format!("{amount} {} {}", large.to_lowercase(), currency.several));
     }
     let unit = if whole == "1" { currency.one } else { currency.several };
-    let whole_said = cardinal(whole)?;
     Some(match fraction {
         "" | "00" => format!("{whole_said} {unit}"),
         _ if fraction.len() != 2 => format!("{} {}", readings(&amount).first()?, currency.several),
@@ -53,7 +63,7 @@ pub(super) fn money(typed: &str, large: Option<&str>) -> Option<String> {
 }
 
 /// How a time of day such as `10:30` is said; `half` of the day follows, as in `10:00 am`. `None` for anything else.
-pub(super) fn clock(text: &str, half: bool) -> Option<String> {
+fn clock(text: &str, half: bool) -> Option<String> {
     let (hours, minutes) = text.split_once(':').filter(|(h, m)| (1..=2).contains(&h.len()) && m.len() == 2)?;
     let (hour, minute): (u8, u8) = (hours.parse().ok()?, minutes.parse().ok()?);
     if hour > 23 || minute > 59 {
@@ -69,9 +79,20 @@ pub(super) fn clock(text: &str, half: bool) -> Option<String> {
     })
 }
 
-/// Readings of digits with what belongs to them, such as `42`, `3.14`, `1,000`, `21st`, `1984`, `80s`: words between spaces, the
-/// likeliest first.
+/// Readings of digits with what belongs to them ([`is_ending`]), such as `42`, `3.14`, `1,000`, `21st`, `1984`, `80s`, `10:30am`:
+/// words between spaces, the likeliest first.
 pub(super) fn readings(text: &str) -> Vec<String> {
+    if let Some((text, half)) = HALVES.iter().find_map(|(half, said)| Some((text.strip_suffix(half)?, said))) {
+        let ways = clock(text, true).map_or_else(|| readings(text), |time| vec![time]);
+        return ways.iter().map(|way| format!("{way} {half}")).collect();
+    }
+    if let Some(time) = clock(text, false) {
+        return vec![time];
+    }
+    if text.contains(':') {
+        let parts: Vec<String> = text.split(':').filter_map(|n| readings(n).into_iter().next()).collect();
+        return vec![parts.join(" ")];
+    }
     let plain = text.replace(',', "");
     if let Some(number) = plain.strip_suffix('s').filter(|s| s.ends_with(|c: char| c.is_ascii_digit() || c == '\'')) {
         let number = number.trim_end_matches('\'');

@@ -2,7 +2,7 @@
 
 use deunicode::deunicode;
 
-use super::number::{self, clock, is_large, money};
+use super::number::{self, currency, is_ending, is_large, money};
 
 /// Abbreviations that CMUdict lacks or reads otherwise.
 const ABBREVIATIONS: [(&str, &str); 17] = [
@@ -34,18 +34,8 @@ const TITLES: [(&str, Option<&str>, Option<&str>); 4] = [
 ];
 
 /// Signs that are said.
-const SIGNS: [(char, &str); 10] = [
-    ('&', "and"),
-    ('%', "percent"),
-    ('@', "at"),
-    ('+', "plus"),
-    ('=', "equals"),
-    ('#', "number"),
-    ('$', "dollar"),
-    ('°', "degrees"),
-    ('€', "euro"),
-    ('£', "pound"),
-];
+const SIGNS: [(char, &str); 7] =
+    [('&', "and"), ('%', "percent"), ('@', "at"), ('+', "plus"), ('=', "equals"), ('#', "number"), ('°', "degrees")];
 
 /// Names of the letters, as CMUdict spells them.
 const LETTERS: [&str; 26] = [
@@ -83,12 +73,14 @@ pub fn readings(text: &str) -> Vec<Vec<Token>> {
     let mut words = text.split_whitespace().peekable();
     let mut first = true;
     while let Some(typed) = words.next() {
-        let sum = money(typed, None).map(|sum| {
-            let large = words.next_if(|w| is_large(w));
-            vec![tokens(&large.and_then(|l| money(typed, Some(l))).unwrap_or(sum))]
-        });
-        let ends = !first && words.peek().is_none();
-        append(&mut out, &sum.unwrap_or_else(|| word(typed, ends)));
+        let large = words.peek().copied().filter(|next| is_large(next));
+        if let Some(sum) = money(typed, large) {
+            // The word behind it is part of the sum.
+            words.next_if(|_| large.is_some());
+            append(&mut out, &[tokens(&sum)]);
+        } else {
+            append(&mut out, &word(typed, !first && words.peek().is_none()));
+        }
         first = false;
     }
     out
@@ -104,9 +96,14 @@ fn speakable(c: char) -> Option<char> {
         '\u{300}'..='\u{36f}' => Some(c),
         // Dashes.
         '\u{2010}'..='\u{2015}' => Some('-'),
-        _ if c.is_ascii() || c.is_alphanumeric() || SIGNS.iter().any(|(sign, _)| *sign == c) || c == '¥' => Some(c),
+        _ if c.is_ascii() || c.is_alphanumeric() || sign(c).is_some() => Some(c),
         _ => Some(' '),
     }
+}
+
+/// What a sign is called.
+fn sign(c: char) -> Option<&'static str> {
+    SIGNS.iter().find(|(sign, _)| *sign == c).map(|(_, said)| *said).or_else(|| currency(c))
 }
 
 /// Words and letters' names between spaces.
@@ -133,8 +130,8 @@ fn word(typed: &str, ends: bool) -> Vec<Vec<Token>> {
     let company = typed.contains('&') && typed.split('&').all(few);
     let mut signed = String::new();
     for c in typed.chars() {
-        match SIGNS.iter().find(|(sign, _)| *sign == c) {
-            Some((_, said)) => signed.extend([" ", said, " "]),
+        match sign(c) {
+            Some(said) => signed.extend([" ", said, " "]),
             None if company => signed.extend([' ', c, '.', ' ']),
             None => signed.push(c),
         }
@@ -142,42 +139,16 @@ fn word(typed: &str, ends: bool) -> Vec<Vec<Token>> {
     let mut out = vec![Vec::new()];
     for piece in signed.split_whitespace() {
         let ascii = deunicode(piece);
-        let parts = split_digits(&ascii);
-        let mut halves = parts.iter().skip(1).map(|part| half_of_day(part)).chain([None]);
-        let mut said = false;
-        for part in &parts {
-            let half = halves.next().flatten();
+        for part in split_digits(&ascii) {
             if part.starts_with(|c: char| c.is_ascii_digit()) {
-                append(&mut out, &digits(part, half));
-            } else if !(said && half_of_day(part).is_some()) {
-                append(&mut out, &[letters(part, ends)]);
+                let ways: Vec<_> = number::readings(&part).iter().map(|way| tokens(way)).collect();
+                append(&mut out, &ways);
+            } else {
+                append(&mut out, &[letters(&part, ends)]);
             }
-            said = half.is_some();
         }
     }
     out
-}
-
-/// `am` or `pm` behind a number.
-fn half_of_day(text: &str) -> Option<&'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "am" | "a.m." => Some("a. m."),
-        "pm" | "p.m." => Some("p. m."),
-        _ => None,
-    }
-}
-
-/// Readings of a part that begins with a digit, and of the half of the day behind it.
-fn digits(part: &str, half: Option<&str>) -> Vec<Vec<Token>> {
-    let ways = match clock(part, half.is_some()) {
-        Some(time) => vec![time],
-        None if part.contains(':') => {
-            let said = part.split(':').filter_map(|n| number::readings(n).into_iter().next());
-            vec![said.collect::<Vec<_>>().join(" ")]
-        }
-        None => number::readings(part),
-    };
-    ways.iter().map(|way| tokens(&format!("{way} {}", half.unwrap_or_default()))).collect()
 }
 
 /// Cuts between digits and letters; digits keep their commas, points, colons and endings.
@@ -197,11 +168,10 @@ fn split_digits(text: &str) -> Vec<String> {
             last.push(c);
         }
     }
-    // "21st", "80s": the ending belongs to the number.
+    // "21st", "80s", "10am": the ending belongs to the number.
     let mut i = 1;
     while i < out.len() {
-        let ending = number::ENDINGS.contains(&out[i].to_ascii_lowercase().as_str());
-        if ending && out[i - 1].starts_with(|c: char| c.is_ascii_digit()) {
+        if is_ending(&out[i].to_ascii_lowercase()) && out[i - 1].starts_with(|c: char| c.is_ascii_digit()) {
             let ending = out.remove(i).to_ascii_lowercase();
             out[i - 1].push_str(&ending);
         }
@@ -213,8 +183,7 @@ fn split_digits(text: &str) -> Vec<String> {
 /// Tokens of a piece without digits: full stops between single letters spell it, hyphens stay inside a word.
 fn letters(text: &str, ends: bool) -> Vec<Token> {
     let dotted: Vec<&str> = text.split('.').filter(|s| !s.is_empty()).collect();
-    let spelt = dotted.iter().all(|s| s.len() == 1);
-    if spelt && (dotted.len() > 1 || dotted.len() == 1 && text.ends_with('.') && text.len() == 2) {
+    if dotted.iter().all(|s| s.len() == 1) && (dotted.len() > 1 || text.len() == 2 && text.ends_with('.')) {
         return dotted.iter().filter_map(|s| letter_name(s.chars().next()?)).map(Token::plain).collect();
     }
     let mut out = Vec::new();
@@ -284,6 +253,7 @@ mod tests {
         assert_eq!(said("$5"), ["five dollars"]);
         assert_eq!(said("$5 Million man"), ["five million dollars man"]);
         assert_eq!(said("US$"), ["us dollar"]);
+        assert_eq!(said("¥"), ["yen"]);
         assert_eq!(said("99999999999999999999").len(), 1);
         // Two readings each: not two to the power of sixty, between spaces or not.
         assert_eq!(said(&"1984a".repeat(60)).len(), 8);
