@@ -269,16 +269,8 @@ mod tests {
 
     #[test]
     fn a_teacher_has_nothing_to_say_to_itself_and_much_to_others() {
-        let stream = |width, ahead: i64| StreamConfig {
-            width,
-            bottleneck: 12,
-            dilations: vec![1, 2],
-            ahead: vec![ahead],
-            part_dim: 8,
-            dim: 16,
-            ..StreamConfig::default()
-        };
-        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        let stream = |width, ahead: i64| StreamConfig { width, ahead: vec![ahead], ..StreamConfig::tiny() };
+        let text = TextConfig::tiny();
         tch::manual_seed(3);
         let model = |config: &StreamConfig| StreamModel::new(Device::Cpu, config, &text);
         // The teacher is wider and looks further ahead.

@@ -240,16 +240,9 @@ mod tests {
 
     #[test]
     fn a_grown_encoder_computes_what_the_smaller_one_did_and_learns_with_all_its_weights() {
-        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
-        let sized = |bottleneck, dilations| StreamConfig {
-            width: 24,
-            bottleneck,
-            dilations,
-            ahead: vec![1],
-            part_dim: 8,
-            dim: 16,
-            ..StreamConfig::default()
-        };
+        let text = TextConfig::tiny();
+        let sized =
+            |bottleneck, dilations| StreamConfig { bottleneck, dilations, ahead: vec![1], ..StreamConfig::tiny() };
         let model = |stream: &StreamConfig| StreamModel::new(Device::Cpu, stream, &text);
         let (young, grown) = (model(&sized(12, vec![1, 2])), model(&sized(20, vec![1, 2, 1])));
         let folder = tempfile::tempdir().expect("a folder");
@@ -286,16 +279,8 @@ mod tests {
 
     #[test]
     fn a_bundle_gives_back_what_was_exported() {
-        let stream = StreamConfig {
-            width: 24,
-            bottleneck: 12,
-            dilations: vec![1, 2],
-            ahead: vec![1, 3],
-            part_dim: 8,
-            dim: 16,
-            ..StreamConfig::default()
-        };
-        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        let stream = StreamConfig { ahead: vec![1, 3], ..StreamConfig::tiny() };
+        let text = TextConfig::tiny();
         let config = FitConfig { stream: stream.clone(), text: text.clone(), ..FitConfig::default() };
         let trained = StreamModel::new(Device::Cpu, &stream, &text);
         let (cache, corpus) = tiny_corpus();

@@ -99,15 +99,8 @@ mod tests {
 
     #[test]
     fn every_weight_is_between_its_ends() {
-        let stream = StreamConfig {
-            width: 24,
-            bottleneck: 12,
-            dilations: vec![1, 2],
-            part_dim: 8,
-            dim: 16,
-            ..StreamConfig::default()
-        };
-        let text = TextConfig { embed: 8, width: 16, part_dim: 8 };
+        let stream = StreamConfig::tiny();
+        let text = TextConfig::tiny();
         let model = || StreamModel::new(Device::Cpu, &stream, &text);
         let (start, end) = (model(), model());
         let before: BTreeMap<String, Tensor> = start.vars.variables().into_iter().map(|(n, v)| (n, v.copy())).collect();

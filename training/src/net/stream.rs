@@ -45,6 +45,12 @@ impl Default for StreamConfig {
 }
 
 impl StreamConfig {
+    /// Small enough for a test.
+    #[cfg(test)]
+    pub(crate) fn tiny() -> Self {
+        Self { width: 24, bottleneck: 12, dilations: vec![1, 2], part_dim: 8, dim: 16, ..Self::default() }
+    }
+
     /// Feature frames an encoder frame.
     pub const STRIDE: i64 = 3;
     /// Feature frames that one stem step sees.

@@ -21,6 +21,14 @@ pub struct TextConfig {
     pub part_dim: i64,
 }
 
+#[cfg(test)]
+impl TextConfig {
+    /// Small enough for a test.
+    pub(crate) fn tiny() -> Self {
+        Self { embed: 8, width: 16, part_dim: 8 }
+    }
+}
+
 impl Default for TextConfig {
     fn default() -> Self {
         Self { embed: 96, width: 128, part_dim: 64 }
