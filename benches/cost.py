@@ -77,6 +77,8 @@ def record(files, raw, wav):
         out.setparams((1, 2, 16000, 0, "NONE", ""))
         while left > 0:
             for file in files:
+                if left == 0:
+                    break
                 with wave.open(file) as source:
                     if (source.getframerate(), source.getnchannels(), source.getsampwidth()) != (16000, 1, 2):
                         sys.exit(f"{file}: give 16 kHz mono 16-bit wav files")

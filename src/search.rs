@@ -30,9 +30,33 @@ pub fn relevance(scores: &[f32], scorer: &ScorerConfig, seconds: f64) -> Vec<f32
     scores.iter().map(|&s| likely(s).map_or(0.0, over)).collect()
 }
 
+/// Samples between the middles of two places of one keyword, at least (0.6 s).
+pub const APART: u64 = 9_600;
+
+/// The highest of what may be a keyword, from the highest score down, none nearer than [`APART`] to a higher one. `of` tells score, first
+/// sample and end.
+pub fn highest<T>(mut heard: Vec<T>, of: impl Fn(&T) -> (f32, u64, u64)) -> Vec<T> {
+    heard.sort_by(|a, b| of(b).0.total_cmp(&of(a).0));
+    // Twice the middle, so that it is whole.
+    let middle = |one: &T| of(one).1 + of(one).2;
+    let mut places: Vec<T> = Vec::new();
+    for one in heard {
+        if places.iter().all(|place| middle(place).abs_diff(middle(&one)) >= 2 * APART) {
+            places.push(one);
+        }
+    }
+    places
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn only_the_highest_of_near_frames_stays() {
+        let heard = |score: f32, start: u64| (score, start, start + 6_400);
+        let frames = vec![heard(0.2, 0), heard(0.9, 1_600), heard(0.5, 10_400), heard(0.4, 11_200)];
+        assert_eq!(highest(frames, |one| *one), [heard(0.9, 1_600), heard(0.4, 11_200)]);
+    }
 
     #[test]
     fn the_threshold_by_hand() {

@@ -1,20 +1,24 @@
 //! `Spotter`: samples in, detections out. Synchronous and deterministic: no threads, devices or clock.
 
+mod config;
 mod core;
 mod gate;
 mod heard;
 mod peaks;
+mod room;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use self::config::SpotterConfig;
 use self::core::{Core, StreamCore, WindowedCore};
 use self::gate::{Gate, Turn};
 pub use self::heard::{Best, Detection, KeywordId, KeywordStatus, Trace};
-use self::peaks::{Clock, RECENT, Slot, emit, explained, remember};
+use self::peaks::{Clock, RECENT, Slot, emit, keep_misses};
+use self::room::warm_up;
 use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LEVELS, LogMel};
-use crate::model::{BackendChoice, Bundle, Encoder, EncoderSpec, ModelError};
+use crate::model::{Bundle, Encoder, EncoderSpec, ModelError};
 
 /// What stops a [`Spotter`].
 #[derive(Debug, thiserror::Error)]
@@ -26,55 +30,6 @@ pub enum SpotError {
     /// The front end cannot be built.
     #[error(transparent)]
     Frontend(#[from] FrontendError),
-}
-
-/// How to listen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpotterConfig {
-    /// Backend and provider.
-    pub choice: BackendChoice,
-    /// 0 (deaf) to 1 (jumpy); 0.5 is the model's own operating point.
-    pub sensitivity: f32,
-    /// Score threshold for all keywords, overriding the sensitivity.
-    pub threshold: Option<f32>,
-    /// Scored frames (30 ms; 50 ms for a `jmcl` model) a run of the model: 4 live, 100 for files. Results do not depend on it.
-    pub chunk_frames: usize,
-    /// Whether the model may rest where nothing happens. It is woken up in time, and knows then what it would have known.
-    pub gate: bool,
-    /// Whether common words compete with the keywords, where the model has learned to weigh them ([`crate::words`]): for
-    /// searches. They order the places of a keyword better, but one threshold for all keywords fits no better than without: scores are
-    /// then probabilities ([`ScorerConfig::contest`]), to be judged by [`crate::search`]. What follows a word
-    /// has to be heard before it is judged: scores come [`crate::words::AHEAD`] frames later.
-    pub rivals: bool,
-    /// Sensitivity whose threshold makes a near miss, for [`Spotter::near_misses`]; `None` looks for none.
-    pub near: Option<f32>,
-}
-
-impl Default for SpotterConfig {
-    fn default() -> Self {
-        Self {
-            choice: BackendChoice::default(),
-            sensitivity: 0.5,
-            threshold: None,
-            chunk_frames: 4,
-            gate: false,
-            rivals: false,
-            near: None,
-        }
-    }
-}
-
-/// Length of the warm-up, samples, before it is rounded up to scored frames.
-const WARM_UP: u64 = 8_000;
-
-/// A quiet room (white noise at -55 dBFS, always the same), `length` samples.
-fn quiet_room(length: usize) -> Vec<f32> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * 0.003
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 /// Length of a scored frame, seconds.
@@ -106,6 +61,8 @@ pub struct Spotter {
     filling: u64,
     /// Samples fed since stream start.
     position: u64,
+    /// How many of them a flush has added.
+    padding: u64,
     /// Sample at which the stream began, anew after a gap.
     start: u64,
     /// Sample at which it begins for the core; moves also when the gate opens.
@@ -117,6 +74,8 @@ pub struct Spotter {
     frame_samples: u64,
     chunk_features: usize,
     hits: Vec<(usize, Peak)>,
+    /// Near misses of the frame, before they are compared with its hits.
+    misses: Vec<(usize, Peak)>,
     /// The last detections, to judge overlaps.
     recent: VecDeque<Peak>,
     /// Near misses that nobody has taken yet.
@@ -164,7 +123,7 @@ impl Spotter {
         let unit = core.stride() * core.mels();
         let chunk_features = config.chunk_frames.max(1) * unit;
         let seconds = frame_samples as f32 / frontend.sample_rate as f32;
-        let warm_up: Arc<[f32]> = quiet_room((WARM_UP.div_ceil(frame_samples) * frame_samples) as usize).into();
+        let warm_up: Arc<[f32]> = warm_up(frame_samples);
         Ok(Self {
             mel: LogMel::new(frontend)?,
             features: Vec::with_capacity(chunk_features),
@@ -178,10 +137,12 @@ impl Spotter {
             slots: Vec::new(),
             next_id: 0,
             position: 0,
+            padding: 0,
             origin: 0,
             warm_up,
             cold: true,
             hits: Vec::with_capacity(16),
+            misses: Vec::with_capacity(16),
             recent: VecDeque::with_capacity(RECENT),
             near: VecDeque::with_capacity(RECENT),
             frame_samples,
@@ -191,7 +152,11 @@ impl Spotter {
         })
     }
 
-    /// Starts to listen for a keyword.
+    /// Starts to listen for a keyword, which an [`Enroller`](crate::enrol::Enroller) of the same bundle has made: those of another model
+    /// mean something else.
+    ///
+    /// # Panics
+    /// If its embeddings have not the size of the model's.
     pub fn add(&mut self, keyword: Keyword) -> KeywordId {
         let id = self.push(keyword);
         self.rebuild();
@@ -201,10 +166,7 @@ impl Spotter {
     fn push(&mut self, keyword: Keyword) -> KeywordId {
         let id = KeywordId(self.next_id);
         self.next_id += 1;
-        let threshold = keyword.threshold;
-        let name = keyword.name.as_str().into();
-        let (trigger, near) = (Trigger::default(), Trigger::default());
-        self.slots.push(Slot { id, name, keyword, threshold, trigger, near, score: 0.0, best: None });
+        self.slots.push(Slot::new(id, keyword));
         id
     }
 
@@ -217,6 +179,9 @@ impl Spotter {
     }
 
     /// [`Spotter::remove`] for some and [`Spotter::add`] for others in one go; the handles of the new ones.
+    ///
+    /// # Panics
+    /// As [`Spotter::add`].
     pub fn change(&mut self, gone: &[KeywordId], new: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
         self.slots.retain(|s| !gone.contains(&s.id));
         let ids = new.into_iter().map(|keyword| self.push(keyword)).collect();
@@ -225,6 +190,9 @@ impl Spotter {
     }
 
     /// Listens for exactly these from now on, under new handles, which follow one another.
+    ///
+    /// # Panics
+    /// As [`Spotter::add`].
     pub fn set_keywords(&mut self, keywords: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
         self.slots.clear();
         for keyword in keywords {
@@ -238,6 +206,7 @@ impl Spotter {
         let keywords: Vec<&Keyword> = self.slots.iter().map(|s| &s.keyword).collect();
         self.core.set_keywords(&keywords);
         self.hits.reserve(self.slots.len());
+        self.misses.reserve(self.slots.len());
     }
 
     /// Gives a keyword its own threshold, 0 to 1.
@@ -366,8 +335,7 @@ impl Spotter {
         // Peaks of the core's old count of frames mean nothing in the new one.
         self.recent.clear();
         for slot in &mut self.slots {
-            slot.trigger.reset();
-            slot.near.reset();
+            slot.forget();
         }
         self.filling = filling as u64;
         let warm = self.warm_up.len() as u64 / self.frame_samples;
@@ -407,17 +375,18 @@ impl Spotter {
         let frame = u64::MAX / 2;
         let (threshold, clock) = (self.common_threshold(), self.clock());
         for (k, slot) in self.slots.iter_mut().enumerate() {
+            slot.settle(clock, on_hit);
             self.hits.extend(slot.trigger.close(frame).map(|p| (k, p)));
             let threshold = slot.threshold.unwrap_or(threshold);
-            if let Some(peak) = slot.near.close(frame).filter(|peak| peak.score < threshold) {
-                remember(&mut self.near, slot.detection(peak, clock));
-            }
+            self.misses.extend(slot.near.close(frame).filter(|peak| peak.score < threshold).map(|p| (k, p)));
         }
         emit(&self.slots, &mut self.hits, &mut self.recent, clock, on_hit);
+        keep_misses(&self.slots, &mut self.misses, &self.recent, clock, &mut self.near);
     }
 
     fn clock(&self) -> Clock {
-        Clock { origin: self.origin, frame: self.frame_samples, warm: self.filling, position: self.position }
+        let position = self.position - self.padding;
+        Clock { origin: self.origin, frame: self.frame_samples, warm: self.filling, position }
     }
 
     /// Runs the core over the features that have gathered, whole scored frames. A chunk that is not full is the last one before
@@ -432,7 +401,8 @@ impl Spotter {
         let clock = self.clock();
         let fed = self.fed + (self.features.len() / self.unit()) as u64;
         let least = self.config.near.map(|sensitivity| self.core.scorer().threshold_at(sensitivity));
-        let (slots, hits, recent, near) = (&mut self.slots, &mut self.hits, &mut self.recent, &mut self.near);
+        let (slots, hits, recent) = (&mut self.slots, &mut self.hits, &mut self.recent);
+        let (misses, near, search) = (&mut self.misses, &mut self.near, self.config.rivals);
         for slot in slots.iter_mut() {
             slot.score = 0.0;
         }
@@ -458,6 +428,9 @@ impl Spotter {
                 slot.best = Some(heard);
             }
             let threshold = slot.threshold.unwrap_or(threshold);
+            if search {
+                return slot.gather(frame, score.peak, threshold, clock, on_hit);
+            }
             let hit = slot.trigger.step(frame, score.peak, threshold);
             if let Some(peak) = hit {
                 hits.push((keyword, peak));
@@ -466,18 +439,18 @@ impl Spotter {
             }
             let miss = least.filter(|_| hit.is_none());
             let miss = miss.and_then(|least| slot.near_miss(frame, score.peak, least, threshold));
-            if let Some(peak) = miss.filter(|peak| !explained(slots, recent, keyword, peak)) {
-                remember(near, slots[keyword].detection(peak, clock));
-            }
+            misses.extend(miss.map(|peak| (keyword, peak)));
             // Judged frame by frame, so that chunks change nothing.
-            if keyword + 1 == slots.len() && !hits.is_empty() {
+            if keyword + 1 == slots.len() {
                 emit(slots, hits, recent, clock, on_hit);
+                keep_misses(slots, misses, recent, clock, near);
             }
         };
         let outcome = self.core.process(&self.features, &mut take);
         self.features.clear();
         // A frame that was broken off leaves peaks that nobody judges any more.
         self.hits.clear();
+        self.misses.clear();
         outcome?;
         self.fed = fed;
         Ok(())
@@ -506,14 +479,16 @@ impl Spotter {
         let mut left = (frames * self.frame_samples) as usize;
         while left > 0 {
             let piece = left.min(quiet.len());
+            // No word ends in it, and nobody has fed it.
+            self.padding += piece as u64;
             self.process_traced(&quiet[..piece], &mut on_hit, &mut on_score)?;
             left -= piece;
         }
         if !self.features.is_empty() {
             self.run_chunk(&mut on_hit, &mut on_score)?;
         }
-        self.position = position;
         self.close(&mut on_hit);
+        self.position = position;
         self.restart(position);
         Ok(())
     }
@@ -535,6 +510,7 @@ impl Spotter {
     }
 
     fn restart(&mut self, origin: u64) {
+        self.padding = 0;
         (self.start, self.origin) = (origin, origin);
         self.frames = 0;
         self.filling = self.warm_up.len() as u64 / self.frame_samples;
@@ -550,8 +526,7 @@ impl Spotter {
         }
         self.recent.clear();
         for slot in &mut self.slots {
-            slot.trigger.reset();
-            slot.near.reset();
+            slot.forget();
             slot.score = 0.0;
         }
     }

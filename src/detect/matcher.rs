@@ -156,7 +156,9 @@ impl Matcher {
                 let phones = pronunciation.phones.len().max(1);
                 let windows = self.config.windows_for(phones, pronunciation.frames, self.frame_seconds);
                 self.paths.add(&pronunciation.phones);
-                self.anchors.extend_from_slice(pronunciation.embedding.values());
+                let embedding = pronunciation.embedding.values();
+                assert_eq!(embedding.len(), self.head.dim(), "`{}` was enrolled with another model", keyword.name);
+                self.anchors.extend_from_slice(embedding);
                 let offset = self.config.offset(keyword, pronunciation);
                 self.entries.push(Entry { windows, offset, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
             }

@@ -87,20 +87,23 @@ impl ScorerConfig {
         if !(self.threshold > 0.0 && self.threshold < 1.0) {
             return mismatch("threshold", self.threshold.to_string(), "between 0 and 1");
         }
-        let numbers = [self.min_seconds_per_phone, self.max_seconds_per_phone, self.slack_seconds];
-        if numbers
-            .iter()
-            .chain(&self.fusion)
-            .chain(&self.ways)
-            .chain(&self.words)
-            .chain([&self.cos_scale, &self.cos_bias, &self.prior])
-            .copied()
-            .chain(self.rivals.iter().flat_map(RivalWeights::values))
-            .any(|v| !v.is_finite())
-        {
-            return mismatch("fusion", format!("{:?}", self.fusion), "finite numbers");
+        let rivals: Vec<f32> = self.rivals.iter().flat_map(RivalWeights::values).collect();
+        let numbers: [(&str, &[f32]); 10] = [
+            ("min_seconds_per_phone", &[self.min_seconds_per_phone]),
+            ("max_seconds_per_phone", &[self.max_seconds_per_phone]),
+            ("slack_seconds", &[self.slack_seconds]),
+            ("fusion", &self.fusion),
+            ("ways", &self.ways),
+            ("words", &self.words),
+            ("cos_scale", &[self.cos_scale]),
+            ("cos_bias", &[self.cos_bias]),
+            ("prior", &[self.prior]),
+            ("rivals", &rivals),
+        ];
+        match numbers.into_iter().find(|(_, values)| values.iter().any(|v| !v.is_finite())) {
+            Some((field, values)) => mismatch(field, format!("{values:?}"), "finite"),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Shortest and longest window for a text of `phones` phones, in frames of `frame_seconds`.
@@ -196,6 +199,20 @@ mod tests {
         assert!((config.threshold_at(0.5) - 0.5).abs() < 1e-6);
         assert!((config.threshold_at(1.0) - 1.0 / 101.0).abs() < 1e-6);
         assert!((config.threshold_at(0.0) - 100.0 / 101.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_told_by_its_name() {
+        let broken = [
+            (ScorerConfig { prior: f32::NAN, ..ScorerConfig::default() }, "scorer.prior"),
+            (ScorerConfig { slack_seconds: f32::INFINITY, ..ScorerConfig::default() }, "scorer.slack_seconds"),
+            (ScorerConfig { ways: [0.0, f32::NAN], ..ScorerConfig::default() }, "scorer.ways"),
+        ];
+        for (config, field) in broken {
+            let error = config.check().expect_err(field).to_string();
+            assert!(error.contains(field), "{error}");
+        }
+        ScorerConfig::default().check().expect("as it is made");
     }
 
     #[test]

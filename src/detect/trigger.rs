@@ -35,8 +35,10 @@ pub struct Trigger {
     open: Option<Peak>,
     over: u32,
     peak_frame: u64,
-    /// No detection may start before this frame.
+    /// Nothing is taken before this frame.
     quiet_until: u64,
+    /// The last peak: what lies on it is the same word, however long the window.
+    last: Option<Peak>,
 }
 
 impl Trigger {
@@ -54,6 +56,9 @@ impl Trigger {
     pub fn step(&mut self, frame: u64, now: Peak, threshold: f32) -> Option<Peak> {
         if frame < self.quiet_until {
             return None;
+        }
+        if self.last.is_some_and(|last| now.overlaps(&last)) {
+            return self.close(frame);
         }
         if now.score >= threshold {
             self.over += 1;
@@ -77,6 +82,7 @@ impl Trigger {
         let peak = self.open.take().filter(|_| enough)?;
         let length = peak.end.saturating_sub(peak.start);
         self.quiet_until = frame.max(peak.end + REFRACTORY.max(length * 4 / 5));
+        self.last = Some(peak);
         Some(peak)
     }
 
@@ -137,6 +143,17 @@ mod tests {
         scores.extend([0.1; 20]);
         scores.extend([0.9, 0.9, 0.1]);
         assert_eq!(run(&scores).len(), 2);
+    }
+
+    #[test]
+    fn a_longer_window_over_the_same_word_is_no_second_one() {
+        let mut trigger = Trigger::default();
+        let mut hear = |frame: u64, score, start, end| trigger.step(frame, Peak { score, start, end }, 0.5);
+        assert!(hear(100, 0.9, 73, 100).is_none() && hear(101, 0.8, 73, 100).is_some());
+        // Its quiet time is over when the whole phrase stands in a longer window: it lies on the first one.
+        assert!((121..130).all(|frame| hear(frame, 1.0, 64, frame).is_none()));
+        // What follows lies beside it.
+        assert!(hear(140, 0.9, 102, 140).is_none() && hear(141, 0.9, 103, 141).is_some());
     }
 
     #[test]

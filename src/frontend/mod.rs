@@ -132,8 +132,12 @@ impl LogMel {
         if !(config.floor > 0.0 && config.floor.is_finite()) {
             return bad("floor", config.floor.into(), "a small positive number");
         }
-        if !(config.norm_seconds >= 0.0 && config.norm_gamma >= 0.0) {
+        if !(config.norm_seconds >= 0.0 && config.norm_seconds.is_finite()) {
             return bad("norm_seconds", config.norm_seconds.into(), "zero or more");
+        }
+        // A power that is raised higher leaves single precision.
+        if !(0.0..=2.0).contains(&config.norm_gamma) {
+            return bad("norm_gamma", config.norm_gamma.into(), "0 to 2");
         }
         let window = config.window as usize;
         let fft = config.fft as usize;
@@ -316,9 +320,16 @@ mod tests {
 
     #[test]
     fn broken_parameters_are_named() {
-        let broken = FrontendConfig { high_hz: 9_000.0, ..FrontendConfig::default() };
-        let error = LogMel::new(&broken).err().expect("9 kHz is above Nyquist").to_string();
-        assert!(error.contains("high_hz"), "{error}");
+        let good = FrontendConfig::default();
+        for (broken, field) in [
+            (FrontendConfig { high_hz: 9_000.0, ..good.clone() }, "high_hz"),
+            (FrontendConfig { norm_gamma: 20.0, ..good.clone() }, "norm_gamma"),
+            (FrontendConfig { norm_gamma: f32::NAN, ..good.clone() }, "norm_gamma"),
+            (FrontendConfig { norm_seconds: f32::INFINITY, ..good }, "norm_seconds"),
+        ] {
+            let error = LogMel::new(&broken).err().expect(field).to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     proptest! {

@@ -273,6 +273,7 @@ mod tests {
             ("\"AA\"", "\"XX\"", "text.phones"),
             ("format = 1", "format = 7", "format"),
             ("ahead = [", "ahead = [1,", "encoder.ahead"),
+            ("    40,\n    2,", "    40,\n    1000000000000,", "encoder.states[0][1]"),
         ] {
             let error =
                 write(&embedded::own::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");

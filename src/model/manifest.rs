@@ -191,6 +191,10 @@ impl Manifest {
         within("encoder.stride", e.stride, 4096)?;
         within("encoder.parts", e.parts, 4096)?;
         within("encoder.part_dim", e.part_dim, 4096)?;
+        for (place, &[channels, frames]) in e.states.iter().enumerate() {
+            within(&format!("encoder.states[{place}][0]"), channels, 4096)?;
+            within(&format!("encoder.states[{place}][1]"), frames, 4096)?;
+        }
         if e.delay_frames > 64 {
             return Err(mismatch("encoder.delay_frames", e.delay_frames.to_string(), "at most 64".into()));
         }

@@ -212,7 +212,9 @@ impl Core for WindowedCore {
             for pronunciation in &keyword.pronunciations {
                 let phones = pronunciation.phones.len().max(1);
                 let windows = self.scorer.windows_for(phones, pronunciation.frames, self.frame_seconds);
-                self.anchors.extend_from_slice(pronunciation.embedding.values());
+                let embedding = pronunciation.embedding.values();
+                assert_eq!(embedding.len(), self.tower.dim(), "`{}` was enrolled with another model", keyword.name);
+                self.anchors.extend_from_slice(embedding);
                 self.entries.push(Entry { windows, offset: self.scorer.offset(keyword, pronunciation) });
             }
             self.ends.push(self.entries.len());
@@ -233,6 +235,9 @@ impl Core for WindowedCore {
             self.embedded.resize(lengths * hops * self.tower.dim(), 0.0);
             for index in 0..lengths {
                 let length = self.scorer.window_frames[index];
+                if !self.entries.iter().any(|entry| entry.windows.contains(&index)) {
+                    continue;
+                }
                 // The first window of the stream ends at hop `length`, counted from 1.
                 let first = length.saturating_sub(before + 1).min(hops);
                 self.embed(index, length, before, first..hops)?;

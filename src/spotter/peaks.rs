@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Best, Detection, KeywordId};
 use crate::detect::{Keyword, Peak, Trigger};
+use crate::search::highest;
 
 /// A keyword that is listened for.
 pub(super) struct Slot {
@@ -15,11 +16,58 @@ pub(super) struct Slot {
     pub(super) trigger: Trigger,
     /// The same at the threshold of near misses.
     pub(super) near: Trigger,
+    /// In a search, the frames that may be the keyword and that what is still to come may lie near.
+    gathered: Vec<Peak>,
     pub(super) score: f32,
     pub(super) best: Option<Best>,
 }
 
+/// Frames after which nothing that is still to be heard lies near a gathered one (6 s): no window is so long.
+const SETTLED: u64 = 200;
+
 impl Slot {
+    pub(super) fn new(id: KeywordId, keyword: Keyword) -> Self {
+        let (trigger, near) = (Trigger::default(), Trigger::default());
+        let (name, threshold) = (keyword.name.as_str().into(), keyword.threshold);
+        Self { id, name, keyword, threshold, trigger, near, gathered: Vec::new(), score: 0.0, best: None }
+    }
+
+    /// Forgets what is open.
+    pub(super) fn forget(&mut self) {
+        self.trigger.reset();
+        self.near.reset();
+        self.gathered.clear();
+    }
+
+    /// Takes a frame's score in a search.
+    pub(super) fn gather(
+        &mut self,
+        frame: u64,
+        now: Peak,
+        threshold: f32,
+        clock: Clock,
+        on_hit: &mut impl FnMut(&Detection),
+    ) {
+        if self.gathered.last().is_some_and(|last| frame > last.end + SETTLED) {
+            self.settle(clock, on_hit);
+        }
+        if now.score >= threshold {
+            self.gathered.push(now);
+        }
+    }
+
+    /// Hands out the highest of the gathered frames, in their order in time.
+    pub(super) fn settle(&mut self, clock: Clock, on_hit: &mut impl FnMut(&Detection)) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let gathered = std::mem::take(&mut self.gathered).into_iter();
+        let mut places: Vec<Detection> = gathered.map(|peak| self.detection(peak, clock)).collect();
+        places = highest(places, |place| (place.score, place.start, place.end));
+        places.sort_by_key(|place| place.start);
+        places.iter().for_each(on_hit);
+    }
+
     pub(super) fn detection(&self, peak: Peak, clock: Clock) -> Detection {
         Detection {
             keyword: self.id,
@@ -48,9 +96,9 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// What lies before the origin is moved to it.
+    /// What lies before the origin is moved to it, what lies behind the end of the stream to that.
     pub(super) fn samples(self, frame: u64) -> u64 {
-        self.origin + frame.saturating_sub(self.warm) * self.frame
+        (self.origin + frame.saturating_sub(self.warm) * self.frame).min(self.position)
     }
 }
 
@@ -60,7 +108,7 @@ fn better(other: &Peak, peak: &Peak) -> bool {
 }
 
 /// Whether another keyword, or one of the last detections, explains better what a keyword's peak lies on.
-pub(super) fn explained(slots: &[Slot], recent: &VecDeque<Peak>, keyword: usize, peak: &Peak) -> bool {
+fn explained(slots: &[Slot], recent: &VecDeque<Peak>, keyword: usize, peak: &Peak) -> bool {
     let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
     others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p, peak))) || recent.iter().any(|p| better(p, peak))
 }
@@ -84,11 +132,26 @@ pub(super) fn emit(
     hits.clear();
 }
 
+/// Keeps a frame's near misses, less those that another keyword explains better: to be called after [`emit`].
+pub(super) fn keep_misses(
+    slots: &[Slot],
+    misses: &mut Vec<(usize, Peak)>,
+    recent: &VecDeque<Peak>,
+    clock: Clock,
+    near: &mut VecDeque<Detection>,
+) {
+    for (keyword, peak) in misses.drain(..) {
+        if !explained(slots, recent, keyword, &peak) {
+            remember(near, slots[keyword].detection(peak, clock));
+        }
+    }
+}
+
 /// Detections remembered to judge overlaps, and near misses that wait to be taken.
 pub(super) const RECENT: usize = 32;
 
 /// Puts one more at the end; the oldest goes where there is no room.
-pub(super) fn remember<T>(queue: &mut VecDeque<T>, item: T) {
+fn remember<T>(queue: &mut VecDeque<T>, item: T) {
     if queue.len() == RECENT {
         queue.pop_front();
     }

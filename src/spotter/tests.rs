@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::detect::{Embedding, Pronunciation};
 
-/// All keywords score together, once; between the first two it fails in a frame.
+/// All keywords score together, once, each by `less` lower than the one before; between the first two it fails in a frame.
 struct Scripted {
+    less: f32,
     scorer: ScorerConfig,
     frame: u64,
     fails: Option<u64>,
@@ -49,11 +50,12 @@ impl Core for Scripted {
         on_score: &mut dyn FnMut(u64, usize, FrameScore),
     ) -> Result<(), ModelError> {
         for _ in features.chunks_exact(120) {
-            let score = if PEAK.contains(&self.frame) { 0.95 } else { 0.0 };
             for keyword in 0..self.keywords {
                 if keyword == 1 && self.fails == Some(self.frame) {
                     return Err(ModelError::Runtime("on purpose".into()));
                 }
+                let high = 0.95 - self.less * keyword as f32;
+                let score = if PEAK.contains(&self.frame) { high } else { 0.0 };
                 let peak = Peak { score, start: self.frame, end: self.frame + 1 };
                 on_score(self.frame, keyword, FrameScore { peak, ..FrameScore::nothing(self.frame, 0.0) });
             }
@@ -74,8 +76,13 @@ fn keyword(name: &str) -> Keyword {
 }
 
 fn spotter(fails: Option<u64>, config: SpotterConfig) -> (Spotter, Arc<AtomicUsize>) {
+    spotter_of(fails, 0.0, config)
+}
+
+fn spotter_of(fails: Option<u64>, less: f32, config: SpotterConfig) -> (Spotter, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
-    let core = Scripted { scorer: ScorerConfig::default(), frame: 0, fails, keywords: 0, changes: changes.clone() };
+    let scorer = ScorerConfig::default();
+    let core = Scripted { less, scorer, frame: 0, fails, keywords: 0, changes: changes.clone() };
     let mut spotter = Spotter::over(&FrontendConfig::default(), Box::new(core), config).expect("a good front end");
     spotter.set_keywords(["a", "b"].map(keyword));
     (spotter, changes)
@@ -122,4 +129,53 @@ fn several_keywords_change_at_once() {
     assert_eq!(changes.load(Ordering::Relaxed), before + 1);
     let now: Vec<(KeywordId, String)> = spotter.keywords().map(|k| (k.id, k.keyword.name.clone())).collect();
     assert_eq!(now, [(ids[1], "b".into()), (new[0], "c".into()), (new[1], "d".into())]);
+}
+
+#[test]
+fn live_the_best_keyword_explains_a_sound_and_a_search_hides_none() {
+    let hear = |rivals: bool, chunk_frames: usize| {
+        let config = SpotterConfig { threshold: Some(0.1), rivals, chunk_frames, ..SpotterConfig::default() };
+        let (mut spotter, _) = spotter_of(None, 0.2, config);
+        let mut heard = Vec::new();
+        let mut note = |hit: &Detection| heard.push((hit.name.to_string(), hit.score, hit.start));
+        spotter.process(&vec![0.0; 32_000], &mut note).expect("it runs");
+        spotter.flush(&mut note).expect("it runs");
+        heard
+    };
+    let place = |name: &str, score, start| (name.to_owned(), score, start);
+    assert_eq!(hear(false, 4), [place("a", 0.95, 11_040)]);
+    for chunk in [4, 100] {
+        assert_eq!(hear(true, chunk), [place("a", 0.95, 11_040), place("b", 0.75, 11_040)]);
+    }
+}
+
+#[test]
+fn a_search_keeps_nothing_over_a_reset_and_nothing_for_ever() {
+    let config = SpotterConfig { threshold: Some(0.1), rivals: true, ..SpotterConfig::default() };
+    let (mut spotter, _) = spotter(None, config);
+    let mut heard = 0;
+    spotter.process(&vec![0.0; 16_000 * 4], |_| heard += 1).expect("it runs");
+    assert_eq!(heard, 0, "something higher might still come");
+    spotter.process(&vec![0.0; 16_000 * 4], |_| heard += 1).expect("it runs");
+    assert_eq!(heard, 2);
+    spotter.reset();
+    spotter.process(&vec![0.0; 16_000 * 4], |_| heard += 1).expect("it runs");
+    spotter.reset();
+    spotter.flush(|hit| panic!("{} was forgotten", hit.name)).expect("it runs");
+    assert_eq!(heard, 2);
+}
+
+#[test]
+fn no_word_ends_behind_the_end_of_the_stream() {
+    for samples in (11_100..13_500).step_by(100) {
+        let (mut spotter, _) = spotter(None, SpotterConfig::default());
+        let mut heard = 0;
+        let mut check = |hit: &Detection| {
+            heard += 1;
+            assert!(hit.end <= hit.emitted && hit.emitted <= samples, "{hit:?} in {samples} samples");
+        };
+        spotter.process(&vec![0.0; samples as usize], &mut check).expect("it runs");
+        spotter.flush(&mut check).expect("it runs");
+        assert!(heard == 2 || samples < 12_000, "{heard} in {samples}");
+    }
 }

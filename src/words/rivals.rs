@@ -224,7 +224,8 @@ impl Rivals {
                 self.anchors.push(Direction::new(p.embedding.values()));
             }
         }
-        wanted.sort();
+        // Of common words that sound alike the first by the alphabet, in whatever order the keywords stand.
+        wanted.sort_by_key(|&(phones, index, anchor, spelling)| (phones, spelling.is_none(), spelling, index, anchor));
         let mut vocabulary: Vec<(&[Phone], bool)> = Vec::with_capacity(self.common.len() + wanted.len());
         self.texts.clear();
         let (mut rival, mut rest) = (0, &wanted[..]);
@@ -392,6 +393,7 @@ impl Rivals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bigrams::Row;
     use super::*;
     use crate::detect::{Embedding, Pronunciation};
     use crate::model::{Graph, State, Tensor};
@@ -556,6 +558,19 @@ mod tests {
         assert!(all.contest(0) && all.contest(1) && !all.contest(2));
         assert_eq!(all.texts.len(), 3);
         assert!(share(&mut all, "- F AO R - -") > odds(0.9));
+    }
+
+    #[test]
+    fn homophones_are_spelled_alike_in_whatever_order_they_stand() {
+        let spelled = |words: [&str; 2]| {
+            let mut all = rivals(&["T UW"]);
+            let sorted = ["right", "write"].map(String::from).to_vec();
+            let rows = [0.0, 0.0].map(|rest| Row { rest, next: Vec::new() });
+            all.bigrams = Arc::new(Bigrams::new(sorted, &rows, vec![None]).expect("sorted"));
+            all.set_keywords(&words.map(|word| keyword(word, &["R AY T"])));
+            all.texts.iter().map(|text| text.1).collect::<Vec<_>>()
+        };
+        assert_eq!(spelled(["write", "right"]), spelled(["right", "write"]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod mean;
 mod metrics;
 mod run;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,35 @@ impl FitConfig {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not a training configuration", path.display()))
     }
+
+    /// Whether a run that `begun` configured can go on with this configuration: all that decides what is trained is the same. Where the
+    /// data lies, how many threads cut it and how often a checkpoint is written may change.
+    ///
+    /// # Errors
+    /// Names the first key that differs.
+    fn continues(&self, begun: &Self) -> Result<()> {
+        let same = Self {
+            data: begun.data.clone(),
+            extra: begun.extra.clone(),
+            cache: begun.cache.clone(),
+            loaders: begun.loaders,
+            checkpoint_every: begun.checkpoint_every,
+            ..self.clone()
+        };
+        let [now, then] = [&same, begun].map(toml::Table::try_from);
+        let (now, then) = (now?, then?);
+        let differs = |now: &toml::Table, then: &toml::Table| {
+            let keys: BTreeSet<&String> = now.keys().chain(then.keys()).collect();
+            keys.into_iter().find(|key| now.get(*key) != then.get(*key)).cloned()
+        };
+        let Some(mut key) = differs(&now, &then) else { return Ok(()) };
+        if let (Some(toml::Value::Table(now)), Some(toml::Value::Table(then))) = (now.get(&key), then.get(&key))
+            && let Some(inner) = differs(now, then)
+        {
+            key = format!("{key}.{inner}");
+        }
+        bail!("its `{key}` is another")
+    }
 }
 
 /// Trains a model; run again with the same folder to resume.
@@ -162,7 +192,17 @@ pub fn run(args: &FitArgs) -> Result<()> {
     let cache: &'static Cache = Box::leak(Box::new(Cache::read(&config.cache)?));
     let corpora = corpora(&config.data, &config.extra)?;
     fs::create_dir_all(&args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
-    fs::write(args.out.join("config.toml"), toml::to_string(&config)?)?;
+    let stored = args.out.join("config.toml");
+    if args.out.join(CHECKPOINT).exists() && stored.exists() {
+        config.continues(&FitConfig::read(&stored)?).with_context(|| {
+            format!(
+                "{} holds another run: give --out another folder, or --config {}",
+                args.out.display(),
+                stored.display()
+            )
+        })?;
+    }
+    fs::write(stored, toml::to_string(&config)?)?;
     fit(&config, cache, &corpora, args, device)
 }
 
@@ -221,6 +261,21 @@ fn fit_stream(
     device: Device,
 ) -> Result<()> {
     config.stream.check()?;
+    let frame_seconds = StreamConfig::STRIDE as f32 * (config.frontend.hop as f32 / config.frontend.sample_rate as f32);
+    ensure!(
+        (frame_seconds - StreamConfig::FRAME_SECONDS).abs() < 1e-4,
+        "frontend.hop makes encoder frames of {frame_seconds} s: `stream` is trained with {} s",
+        StreamConfig::FRAME_SECONDS
+    );
+    ensure!(
+        i64::from(config.frontend.mels) == config.stream.mels,
+        "frontend.mels is {}, stream.mels {}",
+        config.frontend.mels,
+        config.stream.mels
+    );
+    for bundle in config.teacher.iter().chain(args.init.as_ref().filter(|i| i.is_dir())) {
+        init::check_frontend(bundle, &config.frontend)?;
+    }
     let model = StreamModel::new(device, &config.stream, &config.text);
     // A teacher may look further ahead.
     let ahead = config.teacher.as_deref().map(init::delay).transpose()?.unwrap_or_default();
@@ -240,8 +295,10 @@ fn fit_stream(
     };
     let teacher = config.teacher.as_ref().map(teach).transpose()?;
     if fresh {
-        if let Some(checkpoint) = args.init.as_ref().filter(|i| i.is_file()) {
+        if let Some(checkpoint) = args.init.as_ref().filter(|i| !i.is_dir()) {
             init::check_checkpoint(checkpoint, &config.stream)?;
+            init::from_checkpoint(checkpoint, &model.vars)?;
+            log::info!("weights from {}", checkpoint.display());
         }
         let text = teacher.as_ref().map(|t| init::text_tower(t, &model)).unwrap_or_default();
         if !text.is_empty() {
@@ -285,6 +342,10 @@ fn fit_jmcl(
         "--init takes the folder of a `stream` bundle; for `jmcl` give it a checkpoint"
     );
     let model = JmclModel::new(device, &config.jmcl);
+    if let Some(checkpoint) = args.init.as_ref().filter(|_| !args.out.join(CHECKPOINT).exists()) {
+        init::from_checkpoint(checkpoint, &model.vars)?;
+        log::info!("weights from {}", checkpoint.display());
+    }
     let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());
     let batcher = WordBatcher::new(cache, corpora, words, augment, frontend, config.seed)?;
     let (words, examples) = batcher.sizes();
@@ -317,6 +378,20 @@ mod tests {
         let args =
             FitArgs { config: PathBuf::new(), out: out.into(), init: None, until, device: "cpu".into(), threads: 1 };
         fit(config, cache, &[corpus], &args, Device::Cpu).expect("a run");
+    }
+
+    #[test]
+    fn a_run_goes_on_only_with_its_own_configuration() {
+        let begun = FitConfig::default();
+        let moved = FitConfig { data: "elsewhere".into(), loaders: 3, checkpoint_every: 10, ..begun.clone() };
+        moved.continues(&begun).expect("nothing that matters has changed");
+        let longer = FitConfig { steps: 9_000, ..begun.clone() };
+        let wired =
+            FitConfig { stream: StreamConfig { dilations: vec![2, 1], ..begun.stream.clone() }, ..begun.clone() };
+        for (other, key) in [(longer, "`steps`"), (wired, "`stream.dilations`")] {
+            let error = other.continues(&begun).expect_err(key).to_string();
+            assert!(error.contains(key), "{error}");
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub fn over<W: Send, T: Send>(
             if i >= count {
                 return Ok((done, worker));
             }
-            done.push((i, work(&mut worker, i)?));
+            // After a failure nobody begins anything more.
+            done.push((i, work(&mut worker, i).inspect_err(|_| next.store(count, Ordering::Relaxed))?));
         }
     };
     let finished = std::thread::scope(|scope| {

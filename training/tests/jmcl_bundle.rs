@@ -41,7 +41,7 @@ fn write_bundle(folder: &Path) {
         tch::manual_seed(3);
         JmclModel::new(Device::Cpu, &config.jmcl)
     };
-    let checks = write_jmcl(&model, &config, folder, "random", 0).expect("parity");
+    let checks = write_jmcl(&model, &config, folder, "random", 0, true).expect("parity");
     assert!(checks.iter().any(|c| c.name.starts_with("tract audio 43 x 60")), "{checks:?}");
     assert!(checks.iter().all(|c| c.difference <= TOLERANCE));
 }

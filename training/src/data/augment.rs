@@ -327,14 +327,21 @@ pub(crate) fn convolve(planner: &mut RealFftPlanner<f32>, x: &mut [f32], respons
     }
 }
 
-/// Adds `noise` at `snr` dB below the signal's mean power; a signal without power counts as speech of -25 dBFS.
-pub(crate) fn mix(x: &mut [f32], noise: &[f32], snr: f32) {
-    let (signal, loud) = (power(x), power(noise));
-    if loud > 0.0 {
-        let reference = if signal > 0.0 { signal } else { 0.003 };
-        let scale = (reference / loud / 10_f32.powf(snr / 10.0)).sqrt();
-        x.iter_mut().zip(noise).for_each(|(s, n)| *s += scale * n);
+/// What `noise` is multiplied by to lie `snr` dB below the signal's mean power; a signal without power counts as speech of
+/// -25 dBFS.
+pub(crate) fn noise_gain(signal: &[f32], noise: &[f32], snr: f32) -> f32 {
+    let (signal, loud) = (power(signal), power(noise));
+    if loud == 0.0 {
+        return 0.0;
     }
+    let reference = if signal > 0.0 { signal } else { 0.003 };
+    (reference / loud / 10_f32.powf(snr / 10.0)).sqrt()
+}
+
+/// Adds `noise` at the level of [`noise_gain`].
+fn mix(x: &mut [f32], noise: &[f32], snr: f32) {
+    let gain = noise_gain(x, noise, snr);
+    x.iter_mut().zip(noise).for_each(|(s, n)| *s += gain * n);
 }
 
 /// Band of a telephone line and its 8-bit companding: 14 bits of range, mu = 255 (ITU-T G.711).

@@ -15,6 +15,7 @@ use super::augment::{AugmentConfig, Augmenter, move_formants};
 use super::builder::BatchBuilder;
 use super::crop::{Crop, Span, Utterance};
 use super::{BatchSource, Cache, Corpus, RATE};
+use crate::net::StreamConfig;
 
 /// What a batch holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,20 +150,48 @@ struct Listener {
     mask: Option<(Range<usize>, Range<usize>)>,
 }
 
+/// Seconds by which a recording and its line in the manifest may differ.
+const TOLERANCE: f32 = 0.1;
+
 /// Utterances of the train split with aligned words.
 ///
 /// # Errors
-/// If there are none.
+/// If there are none, or the cache holds others.
 pub(super) fn aligned(cache: &Cache, corpora: &[Corpus], min_confidence: f32) -> Result<Vec<Utterance>> {
     let mut out = Vec::new();
     for corpus in corpora {
+        let before = out.len();
+        let (mut missing, mut others) = (0, 0);
         for entry in corpus.entries.iter().filter(|e| e.split == "train") {
             let words = entry.words()?;
             let trusted = entry.confidence.is_none_or(|c| c >= min_confidence);
-            let Some(clip) = cache.find(&format!("{}/{}", corpus.name, entry.file)) else { continue };
-            if trusted && !words.is_empty() && words.iter().all(|w| !w.phones.is_empty() && w.end > w.start) {
-                out.push(Utterance { clip, words, speaker: entry.speaker.clone() });
+            if !trusted || words.is_empty() || words.iter().any(|w| w.phones.is_empty() || w.end <= w.start) {
+                continue;
             }
+            let Some(clip) = cache.find(&format!("{}/{}", corpus.name, entry.file)) else {
+                missing += 1;
+                continue;
+            };
+            let seconds = cache.samples(clip).len() as f32 / RATE;
+            others += usize::from((seconds - entry.seconds).abs() > TOLERANCE);
+            out.push(Utterance { clip, words, speaker: entry.speaker.clone() });
+        }
+        let hint = || {
+            format!(
+                "run `kws-train prepare` again, with --extra {} if that is no part of --data",
+                corpus.folder.display()
+            )
+        };
+        ensure!(
+            others == 0,
+            "the cache holds {others} recordings of {} in another length than its manifest: {}",
+            corpus.name,
+            hint()
+        );
+        // One that could not be decoded is known to `prepare`, which said so.
+        ensure!(missing == 0 || out.len() > before, "the cache holds no recording of {}: {}", corpus.name, hint());
+        if missing > 0 {
+            log::warn!("{missing} recordings of {} are not in the cache: {}", corpus.name, hint());
         }
     }
     ensure!(!out.is_empty(), "no recording of the train split has aligned words");
@@ -271,7 +300,7 @@ impl Batcher {
         if rng.random::<f32>() < self.config.speechless {
             return (crop, focus);
         }
-        let until = self.config.frames as f32 * 0.03;
+        let until = self.config.frames as f32 * StreamConfig::FRAME_SECONDS;
         let isolated = rng.random::<f32>() < self.config.isolated;
         let pause = |rng: &mut SmallRng| if isolated { 0.3 + rng.random::<f32>().powi(2) * 2.0 } else { 0.0 };
         let mut at = pause(rng) + rng.random::<f32>() * 0.6;
@@ -437,6 +466,21 @@ mod tests {
         assert!(!silent.is_empty() && batch.said.iter().all(|(crop, _)| !silent.contains(crop)));
         let spoken = batch.target_lengths.len() - silent.len();
         assert!(batch.said.len() < spoken * batch.true_texts, "single words: no crop says every text");
+    }
+
+    #[test]
+    fn a_cache_of_something_else_is_refused() {
+        let (cache, corpus) = tiny_corpus();
+        let refusal = |corpus: Corpus| aligned(cache, &[corpus], 0.0).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(aligned(cache, std::slice::from_ref(&corpus), 0.0).is_ok());
+        // Spoken anew since it was cached.
+        let mut other = corpus.clone();
+        other.entries[2].seconds = 3.5;
+        let error = refusal(other);
+        assert!(error.contains("holds 1 recordings of tiny") && error.contains("prepare"), "{error}");
+        // Never cached.
+        let error = refusal(Corpus { name: "synth".into(), ..corpus });
+        assert!(error.contains("no recording of synth") && error.contains("--extra"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,12 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::batch::{Batch, BatchConfig, Shape};
-use super::crop::{Crop, Span, joined};
+use super::crop::{Crop, Span, joined, overlap};
 use super::mutate::mutate;
+use crate::net::StreamConfig;
+
+/// A window is not wrong that shares more with the word: the widest that is drawn shares 0.59.
+const MOST_OVERLAP: f32 = 0.7;
 
 /// Collects the windows and texts of a batch.
 pub(super) struct BatchBuilder<'a> {
@@ -68,7 +72,7 @@ impl<'a> BatchBuilder<'a> {
         self.voices.push(voices);
         let crop_index = self.windows.len();
         self.windows.push(Vec::new());
-        let frames = |seconds: f32| seconds / 0.03;
+        let frames = |seconds: f32| seconds / StreamConfig::FRAME_SECONDS;
         let limit = self.config.frames as f32;
         for span in spans {
             let words = &crop.words[span.words.clone()];
@@ -102,6 +106,11 @@ impl<'a> BatchBuilder<'a> {
                         (start - extra * split, end + extra * (1.0 - split))
                     }
                 };
+                // What the end of the crop makes much the same as the word is not wrong.
+                let inside = wrong.0.max(0.0)..wrong.1.min(limit * StreamConfig::FRAME_SECONDS);
+                if overlap(&inside, &(start..end)) > MOST_OVERLAP {
+                    continue;
+                }
                 if let Some(window) = self.push(crop_index, frames(wrong.0), frames(wrong.1), limit) {
                     self.wrong.push(window);
                     self.batch.wrong_text.push(text);
@@ -112,7 +121,7 @@ impl<'a> BatchBuilder<'a> {
         for _ in 0..self.config.background {
             // As long as words and short phrases are, short ones as often as long ones.
             let length = 0.18 * 9_f32.powf(rng.random::<f32>());
-            let start = rng.random::<f32>() * (limit * 0.03 - length).max(0.0);
+            let start = rng.random::<f32>() * (limit * StreamConfig::FRAME_SECONDS - length).max(0.0);
             if let Some(window) = self.push(crop_index, frames(start), frames(start + length), limit) {
                 self.background.push(window);
                 self.near_background.push(crop.near(start..start + length));

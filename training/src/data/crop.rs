@@ -135,10 +135,8 @@ impl Crop {
         let mut out = Vec::new();
         for first in 0..self.words.len() {
             for last in first..self.words.len().min(first + 3) {
-                let (start, end) = (self.words[first].start, self.words[last].end);
-                let shared = window.end.min(end) - window.start.max(start);
-                let covered = window.end.max(end) - window.start.min(start);
-                if self.source[first] == self.source[last] && shared > 0.4 * covered {
+                let place = self.words[first].start..self.words[last].end;
+                if self.source[first] == self.source[last] && overlap(&window, &place) > 0.4 {
                     out.push(joined(&self.words[first..=last]));
                 }
             }
@@ -150,4 +148,10 @@ impl Crop {
     pub fn targets(&self) -> Vec<i64> {
         self.words.iter().flat_map(|w| &w.phones).map(|p| p.id() as i64).collect()
     }
+}
+
+/// What two stretches share of what they cover together, 0 to 1.
+pub(super) fn overlap(a: &Range<f32>, b: &Range<f32>) -> f32 {
+    let shared = (a.end.min(b.end) - a.start.max(b.start)).max(0.0);
+    shared / (a.end.max(b.end) - a.start.min(b.start))
 }

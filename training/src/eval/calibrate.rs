@@ -10,7 +10,7 @@
 //! weights of the witnesses where whole words compete.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use kws_live::detect::{Keyword, ScorerConfig, logit, sigmoid};
@@ -109,42 +109,42 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     let words = draw_words(&recordings, args.words);
     let texts = [&words[..], &draw_phrases(&recordings, args.phrases)].concat();
     let hours = hours(&recordings);
-    let listen = |texts: &[String]| -> Result<(Vec<Sample>, Vec<Traits>)> {
-        let (samples, traits) = collect(&Bundle::load(&args.model)?, texts, &recordings, args.threads)?;
+    let mut bundle = Bundle::load(&args.model)?;
+    let listen = |bundle: &Bundle, texts: &[String]| -> Result<(Vec<Sample>, Vec<Traits>)> {
+        let (samples, traits) = collect(bundle, texts, &recordings, args.threads)?;
         let said = samples.iter().filter(|s| s.said).count();
         ensure!(said > 20, "only {said} of the drawn words are said; give more recordings or raise --words");
         log::info!("{} samples in {hours:.2} h, {said} said", samples.len());
         Ok((samples, traits))
     };
-    store(&args.model, |scorer| scorer.rivals = None)?;
+    bundle.manifest.scorer.rivals = None;
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
     for _ in 0..2 {
-        let (samples, traits) = listen(&texts)?;
+        let (samples, traits) = listen(&bundle, &texts)?;
         let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
         let (fusion, ways) = fit(&samples, words.len(), &traits, hours, witness)?;
         let prior = prior(&samples, &traits[..words.len()], fusion, ways);
         log::info!("fusion {fusion:?}, ways {ways:?}, prior {prior:.3}");
-        store(&args.model, |scorer| {
-            (scorer.fusion, scorer.ways, scorer.prior, scorer.threshold) = (fusion, ways, prior, 0.5);
-        })?;
+        let scorer = &mut bundle.manifest.scorer;
+        (scorer.fusion, scorer.ways, scorer.prior, scorer.threshold) = (fusion, ways, prior, 0.5);
     }
     // Then the third witness, with the logit of the two as the first.
     if args.witness == Witness::All
-        && let Some(rivals) = lattice::weights(&Bundle::load(&args.model)?, &recordings)?
+        && let Some(rivals) = lattice::weights(&bundle, &recordings)?
     {
-        store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
+        bundle.manifest.scorer.rivals = Some(rivals);
         for _ in 0..2 {
-            let [fit, share, constant] = regress(&heard(&listen(&words)?.0), Witness::All, false);
+            let [fit, share, constant] = regress(&heard(&listen(&bundle, &words)?.0), Witness::All, false);
             let fusion = [constant, fit, share].map(|w| w as f32);
             log::info!("probability {fusion:?}");
             let rivals = RivalWeights { fusion, ..rivals };
-            store(&args.model, |scorer| scorer.rivals = Some(rivals))?;
+            bundle.manifest.scorer.rivals = Some(rivals);
         }
     }
-    if let Some(words) = contest::weights(&Bundle::load(&args.model)?, &recordings)? {
-        store(&args.model, |scorer| scorer.words = words)?;
+    if let Some(words) = contest::weights(&bundle, &recordings)? {
+        bundle.manifest.scorer.words = words;
     }
-    Ok(())
+    edit_manifest(&args.model, |manifest| manifest.scorer = bundle.manifest.scorer)
 }
 
 /// The samples, and the traits of every text.
@@ -170,9 +170,10 @@ fn collect(
         for (index, (text, best)) in texts.iter().zip(bests).enumerate() {
             let places = recording.places(text);
             let Some(best) = best else { continue };
-            let seconds = |s: u64| s as f32 / crate::data::RATE;
-            let at_place = places.iter().any(|p| hits(seconds(best.start), seconds(best.end), *p));
-            if places.is_empty() || at_place {
+            let [start, end] = [best.start, best.end].map(|s| s as f32 / crate::data::RATE);
+            let at_place = places.iter().any(|p| hits(start, end, *p));
+            // Said inside something else, it is no false alarm.
+            if at_place || places.is_empty() && !recording.says(start, end, &keywords[index]) {
                 let x = if scorer.rivals.is_some() {
                     [best.fit, best.share, 1.0]
                 } else {
@@ -343,10 +344,6 @@ fn prior(samples: &[Sample], traits: &[Traits], fusion: [f32; 4], ways: [f32; 2]
         if sum(middle) < said { low = middle } else { high = middle }
     }
     low as f32
-}
-
-fn store(model: &Path, change: impl FnOnce(&mut ScorerConfig)) -> Result<()> {
-    edit_manifest(model, |manifest| change(&mut manifest.scorer))
 }
 
 #[cfg(test)]

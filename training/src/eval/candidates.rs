@@ -1,12 +1,14 @@
 //! Every place where a keyword may have been heard, with its score: one pass, to be judged at any threshold.
 //!
 //! The scores are the runtime spotter's own. A candidate is the highest frame of a stretch; no two of a keyword lie closer
-//! than the shortest refractory time, so that for any threshold the candidates over it are the detections that a trigger at
-//! that threshold would give (without what other keywords explain better).
+//! than the shortest refractory time. So the candidates over a threshold are nearly the detections that a trigger at that threshold would
+//! give: the trigger also wants a second frame, rests longer after a long keyword, decides before it has heard what is still
+//! higher, and drops what another keyword explains better.
 
 use anyhow::Result;
 use kws_live::detect::{Keyword, sigmoid};
 use kws_live::model::Bundle;
+use kws_live::search::highest;
 use kws_live::spotter::{Best, SpotterConfig, Trace};
 
 use super::recordings::{Recording, each, hits};
@@ -14,8 +16,6 @@ use crate::data::RATE;
 
 /// Scores below this are of no interest.
 const FLOOR: f32 = 1e-4;
-/// Seconds between the middles of two candidates of one keyword, at least.
-pub const APART: f32 = 0.6;
 
 /// A stretch that may be the keyword; seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,31 +70,20 @@ fn heard<const N: usize>(
 ) -> Result<Vec<[Found; N]>> {
     let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
     each(bundle, keywords, &config, recordings, threads, |spotter, samples| {
-        let mut frames: [Found; N] = std::array::from_fn(|_| vec![Vec::new(); keywords.len()]);
+        let mut frames: [Vec<Vec<(f32, u64, u64)>>; N] = std::array::from_fn(|_| vec![Vec::new(); keywords.len()]);
         let mut note = |trace: &Trace| {
-            let seconds = |s: u64| s as f32 / RATE;
-            let (start, end) = (seconds(trace.heard.start), seconds(trace.heard.end));
+            let Best { start, end, .. } = trace.heard;
             for (frames, score) in frames.iter_mut().zip(scores(&trace.heard)).filter(|(_, score)| *score >= FLOOR) {
-                frames[trace.keyword].push(Candidate { score, start, end });
+                frames[trace.keyword].push((score, start, end));
             }
         };
         spotter.process_traced(samples, |_| {}, &mut note)?;
         spotter.flush_traced(|_| {}, &mut note)?;
-        Ok(frames.map(|found| found.into_iter().map(highest).collect()))
+        let seconds = |sample: u64| sample as f32 / RATE;
+        let candidate = |(score, start, end)| Candidate { score, start: seconds(start), end: seconds(end) };
+        let settle = |frames| highest(frames, |one| *one).into_iter().map(candidate).collect();
+        Ok(frames.map(|found| found.into_iter().map(settle).collect()))
     })
-}
-
-/// The highest frames, none closer than [`APART`] to a higher one.
-fn highest(mut frames: Vec<Candidate>) -> Vec<Candidate> {
-    frames.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let middle = |c: &Candidate| f32::midpoint(c.start, c.end);
-    let mut out: Vec<Candidate> = Vec::new();
-    for frame in frames {
-        if out.iter().all(|c| (middle(c) - middle(&frame)).abs() >= APART) {
-            out.push(frame);
-        }
-    }
-    out
 }
 
 /// A keyword over many recordings.
@@ -104,11 +93,11 @@ pub struct Judged {
     pub places: Vec<(usize, f32)>,
     /// Scores of the candidates elsewhere.
     pub alarms: Vec<f32>,
+    /// Scores of those where its very phones are said inside something else (`general` in `generally`): neither.
+    pub inside: Vec<f32>,
 }
 
 /// Sorts the candidates of keyword number `index` into places and false alarms; each is used once.
-///
-/// A candidate where the very phones of the keyword are said inside something else (`general` in `generally`) is neither.
 pub fn judge(index: usize, keyword: &Keyword, recordings: &[Recording], found: &[Found]) -> Judged {
     let phrase = keyword.name.to_lowercase();
     let mut out = Judged::default();
@@ -122,18 +111,13 @@ pub fn judge(index: usize, keyword: &Keyword, recordings: &[Recording], found: &
             };
             match places.iter_mut().find(open) {
                 Some(place) => place.1 = candidate.score,
-                None if says(recording, candidate, keyword) => {}
+                None if recording.says(candidate.start, candidate.end, keyword) => out.inside.push(candidate.score),
                 None => out.alarms.push(candidate.score),
             }
         }
         out.places.extend(places.into_iter().map(|(_, score)| (number, score)));
     }
     out
-}
-
-/// Whether the words around a candidate hold the phones of one of the keyword's pronunciations in a row.
-fn says(recording: &Recording, candidate: &Candidate, keyword: &Keyword) -> bool {
-    keyword.pronunciations.iter().any(|p| recording.holds(candidate.start, candidate.end, &p.phones))
 }
 
 #[cfg(test)]
@@ -145,12 +129,6 @@ mod tests {
 
     fn candidate(score: f32, start: f32) -> Candidate {
         Candidate { score, start, end: start + 0.4 }
-    }
-
-    #[test]
-    fn only_the_highest_of_near_frames_stays() {
-        let frames = vec![candidate(0.2, 0.0), candidate(0.9, 0.1), candidate(0.5, 0.65), candidate(0.4, 0.75)];
-        assert_eq!(highest(frames), [candidate(0.9, 0.1), candidate(0.4, 0.75)]);
     }
 
     #[test]
@@ -172,6 +150,6 @@ mod tests {
         let found = vec![vec![candidate(0.9, 1.1), candidate(0.8, 0.6), candidate(0.7, 4.0), candidate(0.3, 3.0)]];
         let judged = judge(0, &keyword, &[recording], &[found]);
         assert_eq!(judged.places, [(0, 0.9), (0, f32::NEG_INFINITY)]);
-        assert_eq!(judged.alarms, [0.8, 0.3]);
+        assert_eq!((judged.alarms, judged.inside), (vec![0.8, 0.3], vec![0.7]));
     }
 }

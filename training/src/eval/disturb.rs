@@ -8,7 +8,7 @@ use kws_live::audio::decode_16k;
 use realfft::RealFftPlanner;
 use sha2::{Digest, Sha256};
 
-use crate::data::{Corpus, convolve, direct_path_first, mix};
+use crate::data::{Corpus, convolve, direct_path_first, noise_gain};
 
 /// Sounds of the development sets to disturb recordings with.
 #[derive(Debug, Clone)]
@@ -29,6 +29,11 @@ fn decode(folder: &Path, split: &str) -> Result<Arc<Vec<Vec<f32>>>> {
 }
 
 impl Disturbed {
+    /// Nothing: the recording as it is.
+    pub fn none() -> Self {
+        Self { noises: Arc::default(), rooms: Arc::default(), snr_db: None }
+    }
+
     /// Noise of `data/noise` at a signal-to-noise ratio.
     ///
     /// # Errors
@@ -45,21 +50,30 @@ impl Disturbed {
         Ok(Self { noises: Arc::default(), rooms: decode(&data.join("rooms"), split)?, snr_db: None })
     }
 
-    /// The recording as it is heard; which sound is drawn depends on its path alone.
-    pub fn apply(&self, path: &Path, samples: &[f32]) -> Vec<f32> {
+    /// The recording as it is heard; which sound is drawn depends on its `name` alone, wherever the data lies.
+    pub fn apply(&self, name: &str, samples: &[f32]) -> Vec<f32> {
+        self.within(name, samples, 0)
+    }
+
+    /// The same with so many samples of quiet before and behind it, which the noise fills as well.
+    pub fn within(&self, name: &str, samples: &[f32], quiet: usize) -> Vec<f32> {
         let mut out = samples.to_vec();
-        let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+        let digest = Sha256::digest(name.as_bytes());
         let draw =
             |i: usize| usize::from(digest[i]) << 16 | usize::from(digest[i + 1]) << 8 | usize::from(digest[i + 2]);
         if !self.rooms.is_empty() {
             let room = &self.rooms[draw(0) % self.rooms.len()];
             convolve(&mut RealFftPlanner::new(), &mut out, direct_path_first(room));
         }
+        let speech = quiet..quiet + out.len();
+        out.splice(0..0, std::iter::repeat_n(0.0, quiet));
+        out.resize(out.len() + quiet, 0.0);
         if let (Some(snr), false) = (self.snr_db, self.noises.is_empty()) {
             let noise = &self.noises[draw(3) % self.noises.len()];
             let start = draw(6) % noise.len().max(1);
             let noise: Vec<f32> = noise.iter().copied().cycle().skip(start).take(out.len()).collect();
-            mix(&mut out, &noise, snr);
+            let gain = noise_gain(&out[speech], &noise, snr);
+            out.iter_mut().zip(&noise).for_each(|(s, n)| *s += gain * n);
         }
         out
     }
@@ -74,12 +88,18 @@ mod tests {
         let tone: Vec<f32> = (0..4_000).map(|i| (i as f32 * 0.7).sin()).collect();
         let noisy = Disturbed { noises: Arc::new(vec![tone]), rooms: Arc::default(), snr_db: Some(10.0) };
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
-        let heard = noisy.apply(Path::new("a.wav"), &clean);
-        assert_eq!(heard, noisy.apply(Path::new("a.wav"), &clean));
+        let heard = noisy.apply("a.wav", &clean);
+        assert_eq!(heard, noisy.apply("a.wav", &clean));
         let power = |x: &mut dyn Iterator<Item = f32>| x.map(|s| s * s).sum::<f32>();
         let added = power(&mut heard.iter().zip(&clean).map(|(a, b)| a - b));
         let snr = 10.0 * (power(&mut clean.iter().copied()) / added).log10();
         assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+        // Quiet around it has the same noise at the level that goes with the recording.
+        let around = noisy.within("a.wav", &clean, 4_000);
+        assert_eq!(around.len(), 24_000);
+        let quiet = power(&mut around[..4_000].iter().copied()) / 4_000.0;
+        let ratio = 10.0 * (quiet / (added / 16_000.0)).log10();
+        assert!(ratio.abs() < 0.2, "{ratio} dB");
     }
 
     #[test]
@@ -89,7 +109,7 @@ mod tests {
         let room = Disturbed { noises: Arc::default(), rooms: Arc::new(vec![response]), snr_db: None };
         let mut click = vec![0.0; 1_600];
         click[200] = 1.0;
-        let heard = room.apply(Path::new("a.wav"), &click);
+        let heard = room.apply("a.wav", &click);
         // The direct path comes at once, the echo 400 samples later.
         assert!((heard[600] / heard[200] - 0.5).abs() < 1e-3, "{} {}", heard[200], heard[600]);
         assert!((heard.iter().map(|s| s * s).sum::<f32>() - 1.0).abs() < 1e-3);

@@ -3,7 +3,7 @@
 //! Each recording is heard between stretches of a room's tone, once with and once without the gate, at the model's own
 //! threshold. Detections pair up when their keyword and place are the same to within [`NEAR`] seconds.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -110,18 +110,13 @@ pub fn run(args: &GateArgs) -> Result<()> {
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
-    let noise = args.snr.map(|snr| Disturbed::noise(&args.data, &args.split, snr)).transpose()?;
+    let around = args.snr.map_or(Ok(Disturbed::none()), |snr| Disturbed::noise(&args.data, &args.split, snr))?;
     let quiet = (args.quiet * RATE) as usize;
     let hear = |gate: bool| {
         let config = SpotterConfig { gate, ..SpotterConfig::default() };
         each(&bundle, &keywords, &config, &recordings, args.threads, |spotter, samples| {
-            let mut sound: Vec<f32> = vec![0.0; quiet];
-            sound.extend(samples);
-            sound.resize(sound.len() + quiet, 0.0);
-            if let Some(noise) = &noise {
-                // Drawn by the length, the same in both passes.
-                sound = noise.apply(Path::new(&samples.len().to_string()), &sound);
-            }
+            // Drawn by the length, the same in both passes.
+            let mut sound = around.within(&samples.len().to_string(), samples, quiet);
             sound.iter_mut().zip(tone(samples.len() + 2 * quiet, args.quiet_db)).for_each(|(s, t)| *s += t);
             let (began, before) = (Instant::now(), spotter.rested());
             let mut hits = Vec::new();

@@ -33,6 +33,8 @@ pub enum Half {
 pub struct Recording {
     /// Audio file.
     pub path: PathBuf,
+    /// The file's name in its corpus.
+    pub file: String,
     /// Length, seconds.
     pub seconds: f32,
     /// Words with their times; empty where nothing is known or nothing is said.
@@ -85,6 +87,7 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
             }
             out.push(Recording {
                 path: folder.join(&entry.file),
+                file: entry.file.clone(),
                 seconds: entry.seconds,
                 words,
                 text,
@@ -109,7 +112,7 @@ impl Recording {
     pub fn samples(&self) -> Result<Vec<f32>> {
         let samples = decode_16k(&self.path)?;
         Ok(match &self.disturbed {
-            Some(disturbed) => disturbed.apply(&self.path, &samples),
+            Some(disturbed) => disturbed.apply(&format!("{}/{}", self.corpus, self.file), &samples),
             None => samples,
         })
     }
@@ -133,6 +136,11 @@ impl Recording {
     pub fn holds(&self, start: f32, end: f32, phones: &[Phone]) -> bool {
         let said: Vec<Phone> = self.around(start, end).flat_map(|w| w.phones.iter().copied()).collect();
         !phones.is_empty() && said.windows(phones.len()).any(|w| w == phones)
+    }
+
+    /// Whether the words around a stretch, in seconds, hold the phones of one of the keyword's pronunciations in a row.
+    pub fn says(&self, start: f32, end: f32, keyword: &Keyword) -> bool {
+        keyword.pronunciations.iter().any(|p| self.holds(start, end, &p.phones))
     }
 }
 

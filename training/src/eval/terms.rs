@@ -108,17 +108,19 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
     }
 }
 
-/// The same places with their relevance in place of their scores; what a search does not look at is gone.
+/// The same places with their relevance in place of their scores; what a search does not look at is gone. The search knows no
+/// transcript: what is said inside something else has its part in how often it believes the keyword to be said.
 fn searched(judged: &Judged, scorer: &ScorerConfig, hours: f64) -> Judged {
-    let places = judged.places.iter().map(|p| p.1);
-    let (seen, scores): (Vec<usize>, Vec<f32>) =
-        places.chain(judged.alarms.iter().copied()).enumerate().filter(|s| s.1 >= LEAST).unzip();
-    let mut out =
-        Judged { places: judged.places.iter().map(|p| (p.0, f32::NEG_INFINITY)).collect(), alarms: Vec::new() };
+    let (places, alarms) = (judged.places.len(), judged.places.len() + judged.alarms.len());
+    let all = judged.places.iter().map(|p| p.1).chain(judged.alarms.iter().chain(&judged.inside).copied());
+    let (seen, scores): (Vec<usize>, Vec<f32>) = all.enumerate().filter(|s| s.1 >= LEAST).unzip();
+    let unheard = judged.places.iter().map(|p| (p.0, f32::NEG_INFINITY));
+    let mut out = Judged { places: unheard.collect(), ..Judged::default() };
     for (index, score) in seen.into_iter().zip(relevance(&scores, scorer, hours * 3600.0)) {
-        match out.places.get_mut(index) {
-            Some(place) => place.1 = score,
-            None => out.alarms.push(score),
+        if index < places {
+            out.places[index].1 = score;
+        } else if index < alarms {
+            out.alarms.push(score);
         }
     }
     out
@@ -214,11 +216,14 @@ mod tests {
     #[test]
     fn a_search_gives_a_word_that_everything_sounds_like_a_higher_threshold() {
         let scorer = ScorerConfig::default();
-        let rare = Judged { places: vec![(0, 0.6), (1, 0.009)], alarms: vec![0.005] };
-        let common = Judged { places: vec![(0, 0.97)], alarms: vec![0.6; 20] };
+        let rare = Judged { places: vec![(0, 0.6), (1, 0.009)], alarms: vec![0.005], inside: vec![] };
+        let common = Judged { places: vec![(0, 0.97)], alarms: vec![0.6; 20], inside: vec![] };
         let found = searched(&rare, &scorer, 2.0);
         // What is not worth a look is gone.
         assert!(found.places[0].1 > 0.5 && found.places[1].1 == f32::NEG_INFINITY && found.alarms.is_empty());
+        // What is said inside something else is no alarm, but raises the border.
+        let within = searched(&Judged { inside: vec![0.6; 5], ..rare.clone() }, &scorer, 2.0);
+        assert!(within.places[0].1 < found.places[0].1 && within.alarms.is_empty() && within.inside.is_empty());
         let both = [rare, common];
         let both = list(&both, &both, &scorer, 2.0);
         assert!(both.search.atwv > both.live.atwv, "{both:?}");
@@ -227,9 +232,10 @@ mod tests {
     #[test]
     fn term_weighted_values_by_hand() {
         // 1,000.9 s less 1 place: one false alarm costs 1.
-        let easy = Judged { places: vec![(0, 0.9)], alarms: vec![0.3] };
-        let hard = Judged { places: vec![(0, 0.2)], alarms: vec![0.6] };
-        let unsaid = Judged { places: vec![], alarms: vec![0.99] };
+        let judged = |places, alarms| Judged { places, alarms, ..Judged::default() };
+        let easy = judged(vec![(0, 0.9)], vec![0.3]);
+        let hard = judged(vec![(0, 0.2)], vec![0.6]);
+        let unsaid = judged(vec![], vec![0.99]);
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-6, "{got}, by hand {want}");
         let seconds = 1_000.9;
         near(value(&easy, 0.5, seconds), 1.0);
@@ -243,8 +249,8 @@ mod tests {
         // The second's best is not to detect at all.
         near(t.otwv, 0.5);
         // What was not heard at all no threshold finds.
-        let half = Judged { places: vec![(0, 0.9), (1, f32::NEG_INFINITY)], alarms: vec![] };
-        let deaf = Judged { places: vec![(0, f32::NEG_INFINITY)], alarms: vec![] };
+        let half = judged(vec![(0, 0.9), (1, f32::NEG_INFINITY)], vec![]);
+        let deaf = judged(vec![(0, f32::NEG_INFINITY)], vec![]);
         near(terms(&[half, deaf], 0.5, seconds / 3600.0).otwv, 0.25);
     }
 }

@@ -39,8 +39,8 @@ pub struct WakeArgs {
     /// Noise of the same split at this signal-to-noise ratio, dB.
     #[arg(long, allow_hyphen_values = true)]
     pub snr: Option<f32>,
-    /// A measured room of the same split.
-    #[arg(long)]
+    /// A measured room of the same split, in place of noise.
+    #[arg(long, conflicts_with = "snr")]
     pub room: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
@@ -151,7 +151,11 @@ pub fn measure(args: &WakeArgs) -> Result<WakeReport> {
     let folders: Vec<PathBuf> = SPEECH.iter().chain(&OTHER).map(|c| args.data.join(c)).collect();
     let mut recordings = read(&folders, &args.split, args.half)?;
     let mut words = draw(&recordings, args.words);
-    words.extend(args.extra.split(',').map(|w| w.trim().to_lowercase()).filter(|w| !w.is_empty()));
+    for extra in args.extra.split(',').map(|w| w.trim().to_lowercase()).filter(|w| !w.is_empty()) {
+        if !words.contains(&extra) {
+            words.push(extra);
+        }
+    }
     let disturbed = match (args.snr, args.room) {
         (Some(snr), _) => Some(Disturbed::noise(&args.data, &args.split, snr)?),
         (None, true) => Some(Disturbed::room(&args.data, &args.split)?),
@@ -281,8 +285,8 @@ mod tests {
         };
         let recordings = [recording("f"), recording("m")];
         // Two hours: one false alarm an hour is two, so the third, 0.3, is too many.
-        let a = Judged { places: vec![(0, 0.5), (1, 0.2)], alarms: vec![0.8, 0.6, 0.3] };
-        let b = Judged { places: vec![(1, f32::NEG_INFINITY)], alarms: vec![] };
+        let a = Judged { places: vec![(0, 0.5), (1, 0.2)], alarms: vec![0.8, 0.6, 0.3], ..Judged::default() };
+        let b = Judged { places: vec![(1, f32::NEG_INFINITY)], ..Judged::default() };
         let report = report(&[("a".into(), a), ("b".into(), b)], &recordings, 0.5);
         let one = RATES.iter().position(|r| *r == 1.0).expect("in the list");
         assert_eq!(report.words[0].miss[one].rate, 0.5);

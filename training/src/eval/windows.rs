@@ -139,7 +139,7 @@ pub fn measure(args: &WindowsArgs) -> Result<WindowsReport> {
     let recordings: Vec<Recording> = recordings.into_iter().step_by(args.every.max(1)).collect();
     let words = draw(&recordings, args.words);
     ensure!(!words.is_empty(), "{} has no word of 0.5 to 2 s", args.corpus);
-    let known = known_words(&args.data, &args.extra, &args.corpus)?;
+    let known = known_words(&args.data, &args.extra)?;
     let known: Vec<bool> = words.iter().map(|w| known.contains(w)).collect();
     let mut enroller = Enroller::new(&bundle, choice)?;
     let keywords: Vec<Keyword> =

@@ -163,7 +163,7 @@ pub fn run(args: &WordsArgs) -> Result<()> {
 /// As [`run`].
 pub fn measure(args: &WordsArgs) -> Result<Report> {
     let bundle = args.model.as_deref().map_or_else(Bundle::embedded, Bundle::load)?;
-    let known = known_words(&args.data, &args.extra, &args.corpus)?;
+    let known = known_words(&args.data, &args.extra)?;
     let (mut said, types, speakers) = embed(args, &bundle, &known)?;
     ensure!(said.len() > 1, "{} has no two words of {} to {} s", args.corpus, args.min_seconds, args.max_seconds);
     let cosine = |a: &Said, b: &Said| a.segment.embedding.cosine(&b.segment.embedding);
@@ -232,10 +232,10 @@ fn print(report: &Report) {
 }
 
 /// Words of every train split below `data` and of `extra`, from transcripts and alignments.
-pub(super) fn known_words(data: &Path, extra: &[PathBuf], scored: &str) -> Result<HashSet<String>> {
+pub(super) fn known_words(data: &Path, extra: &[PathBuf]) -> Result<HashSet<String>> {
     let mut known = HashSet::new();
-    for folder in corpus_folders(data, extra)?.iter().filter(|f| !f.ends_with(scored)) {
-        for entry in Corpus::read(folder)?.entries.iter().filter(|e| e.split == "train") {
+    for folder in corpus_folders(data, extra)? {
+        for entry in Corpus::read(&folder)?.entries.iter().filter(|e| e.split == "train") {
             known.extend(entry.words()?.into_iter().map(|w| w.text));
             let letters = |c: char| !c.is_alphanumeric() && c != '\'';
             known.extend(entry.text.to_lowercase().split(letters).filter(|w| !w.is_empty()).map(str::to_owned));

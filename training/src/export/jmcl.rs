@@ -109,7 +109,14 @@ pub fn text(weights: &Weights, config: &JmclConfig) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// If the graphs do not compute what the model does: then nothing is replaced.
-pub fn write(model: &JmclModel, config: &FitConfig, out: &Path, name: &str, step: u64) -> Result<Vec<Check>> {
+pub fn write(
+    model: &JmclModel,
+    config: &FitConfig,
+    out: &Path,
+    name: &str,
+    step: u64,
+    single: bool,
+) -> Result<Vec<Check>> {
     let weights = Weights::of(model.vars.variables())?;
     let files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("audio.onnx".into(), audio(&weights, &config.jmcl)?),
@@ -134,7 +141,7 @@ pub fn write(model: &JmclModel, config: &FitConfig, out: &Path, name: &str, step
         calibration: model.calibration(),
         files,
     };
-    publish(parts, config, out, name, step, |bundle| check(model, bundle, config.seed))
+    publish(parts, config, out, name, step, single, |bundle| check(model, bundle, config.seed))
 }
 
 /// Compares tch with every backend, in all lengths of the paper's windows, alone and in groups of every size that the

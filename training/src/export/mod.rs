@@ -60,27 +60,34 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Architecture::Stream => {
             let model = StreamModel::new(Device::Cpu, &config.stream, &config.text);
             let step = load(&checkpoint, &model.vars, None)?;
-            (write(&model, &config, &args.out, &args.name, step)?, step)
+            (write(&model, &config, &args.out, &args.name, step, args.single)?, step)
         }
         Architecture::Jmcl => {
             let model = JmclModel::new(Device::Cpu, &config.jmcl);
             let step = load(&checkpoint, &model.vars, None)?;
-            (write_jmcl(&model, &config, &args.out, &args.name, step)?, step)
+            (write_jmcl(&model, &config, &args.out, &args.name, step, args.single)?, step)
         }
     };
-    let compacted = if args.single { Vec::new() } else { compact_bundle(&args.out, config.seed)? };
-    for check in checks.into_iter().chain(compacted) {
+    for check in checks {
         log::info!("{:<24} differs by {:.1e}", check.name, check.difference);
     }
     log::info!("{} at step {step} -> {}", checkpoint.display(), args.out.display());
     Ok(())
 }
 
-/// Writes and proves a `stream` bundle; scorer, training notes and scores of an older manifest in the folder are kept.
+/// Writes and proves a `stream` bundle, with weights in eight bits or `single` precision; scorer and training notes of an older manifest
+/// in the folder are kept.
 ///
 /// # Errors
 /// As [`run`].
-pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, step: u64) -> Result<Vec<Check>> {
+pub fn write(
+    model: &StreamModel,
+    config: &FitConfig,
+    out: &Path,
+    name: &str,
+    step: u64,
+    single: bool,
+) -> Result<Vec<Check>> {
     let weights = Weights::of(model.vars.variables())?;
     let s = &config.stream;
     let parts = s.parts as usize;
@@ -108,7 +115,7 @@ pub fn write(model: &StreamModel, config: &FitConfig, out: &Path, name: &str, st
         calibration: model.calibration(),
         files,
     };
-    publish(parts, config, out, name, step, |bundle| check(model, bundle, config.seed))
+    publish(parts, config, out, name, step, single, |bundle| check(model, bundle, config.seed))
 }
 
 /// What differs between bundles of one kind and another.
@@ -123,14 +130,15 @@ struct Parts {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Writes a bundle once `prove` has found nothing against it. What an older manifest of the same kind says of scorer,
-/// training and scores is kept, and so are the text files in the folder.
+/// Writes a bundle once `prove` has found nothing against it, nor what shortens its weights. What an older manifest of the same kind says
+/// of scorer and training is kept, and so are the text files in the folder; its scores were those of other weights.
 fn publish(
     parts: Parts,
     config: &FitConfig,
     out: &Path,
     name: &str,
     step: u64,
+    single: bool,
     prove: impl FnOnce(&Bundle) -> Result<Vec<Check>>,
 ) -> Result<Vec<Check>> {
     let folder = out.file_name().with_context(|| format!("{}: give the folder by its name", out.display()))?;
@@ -140,10 +148,7 @@ fn publish(
             files.insert(extra.into(), bytes);
         }
     }
-    let old: Option<Manifest> = fs::read_to_string(out.join("manifest.toml"))
-        .ok()
-        .and_then(|t| toml::from_str(&t).ok())
-        .filter(|m: &Manifest| m.kind == kind);
+    let old = out.join("manifest.toml").exists().then(|| read_manifest(out)).transpose()?.filter(|m| m.kind == kind);
     let mut scorer = old.as_ref().map_or(scorer, |m| m.scorer.clone());
     (scorer.cos_scale, scorer.cos_bias) = (scale as f32, bias as f32);
     if old.as_ref().is_some_and(|m| m.files.contains_key(LEVEL_FILE)) {
@@ -167,17 +172,29 @@ fn publish(
         scorer,
         files: files.iter().map(|(n, bytes)| (n.clone(), FileEntry { sha256: sha256(bytes) })).collect(),
         training,
-        scores: old.map(|m| m.scores).unwrap_or_default(),
+        scores: toml::Table::default(),
     };
     // Written beside the target first: a bundle that fails its proof never replaces one that passed.
     let partial = out.with_file_name(format!(".{}.partial", folder.to_string_lossy()));
     let _ = fs::remove_dir_all(&partial);
     write_files(&partial, &files, &manifest)?;
-    let checks = prove(&Bundle::load(&partial)?)?;
+    let mut checks = prove(&Bundle::load(&partial)?)?;
+    if !single {
+        checks.extend(compact_bundle(&partial, config.seed)?);
+    }
     fs::create_dir_all(out)?;
-    write_files(out, &files, &manifest)?;
+    for file in files.keys().map(String::as_str).chain(["manifest.toml"]) {
+        fs::rename(partial.join(file), out.join(file))
+            .with_context(|| format!("cannot write {}", out.join(file).display()))?;
+    }
     fs::remove_dir_all(&partial)?;
     Ok(checks)
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join("manifest.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is no manifest of a bundle", path.display()))
 }
 
 /// Changes the manifest of the bundle in a folder.
@@ -185,11 +202,9 @@ fn publish(
 /// # Errors
 /// If it cannot be read or written.
 pub fn edit_manifest(model: &Path, change: impl FnOnce(&mut Manifest)) -> Result<()> {
-    let path = model.join("manifest.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Manifest = toml::from_str(&text)?;
+    let mut manifest = read_manifest(model)?;
     change(&mut manifest);
-    fs::write(&path, toml::to_string_pretty(&manifest)?).with_context(|| format!("cannot write {}", path.display()))
+    write_files(model, &BTreeMap::new(), &manifest)
 }
 
 /// Writes a file into the bundle in a folder, and its sum into the manifest.
@@ -218,9 +233,7 @@ pub fn compact_graph(onnx: &[u8], name: &str, seed: u64) -> Result<(Vec<u8>, Vec
 /// # Errors
 /// If a file cannot be read, proven or written; then nothing is replaced.
 pub fn compact_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
-    let path = folder.join("manifest.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut manifest: Manifest = toml::from_str(&text)?;
+    let mut manifest = read_manifest(folder)?;
     let mut files = BTreeMap::new();
     let mut checks = Vec::new();
     for (name, entry) in
@@ -239,8 +252,12 @@ pub fn compact_bundle(folder: &Path, seed: u64) -> Result<Vec<Check>> {
 fn write_files(folder: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &Manifest) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for (name, bytes) in files {
-        fs::write(folder.join(name), bytes)?;
+        fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {}", folder.join(name).display()))?;
     }
-    fs::write(folder.join("manifest.toml"), toml::to_string_pretty(manifest)?)?;
-    Ok(())
+    // The manifest is whole at any moment.
+    let (path, partial) = (folder.join("manifest.toml"), folder.join("manifest.toml.partial"));
+    let text = toml::to_string_pretty(manifest)?;
+    fs::write(&partial, text)
+        .and_then(|()| fs::rename(&partial, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use kws_live::frontend::FrontendConfig;
 use kws_live::model::Manifest;
 use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
@@ -112,6 +113,16 @@ pub fn read_bundle(folder: &Path, device: Device, batch: &Batch) -> Result<Strea
 /// If the folder holds none.
 pub fn delay(folder: &Path) -> Result<usize> {
     Ok(manifest(folder)?.encoder_section()?.delay_frames)
+}
+
+/// Whether a bundle hears through the front end of a run.
+///
+/// # Errors
+/// If it does not, or the folder holds none.
+pub fn check_frontend(folder: &Path, frontend: &FrontendConfig) -> Result<()> {
+    let own = manifest(folder)?.frontend;
+    ensure!(own == *frontend, "{} hears through {own:?}, the run through {frontend:?}", folder.display());
+    Ok(())
 }
 
 fn manifest(folder: &Path) -> Result<Manifest> {
@@ -297,7 +308,7 @@ mod tests {
         }
         trained.set_calibration(12.5, -6.25);
         let folder = tempfile::tempdir().expect("a folder");
-        export::write(&trained, &config, folder.path(), "tiny", 1).expect("parity");
+        export::write(&trained, &config, folder.path(), "tiny", 1, true).expect("parity");
         let fresh = StreamModel::new(Device::Cpu, &stream, &text);
         from_bundle(folder.path(), &fresh, &stream, &batch, BTreeMap::new()).expect("the same sizes");
         let run = |model: &StreamModel| no_grad(|| model.net.forward(&features, Mode::EVAL).1);

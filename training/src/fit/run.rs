@@ -6,7 +6,6 @@ use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Tensor, nn::VarStore};
 
-use super::init::from_checkpoint;
 use super::metrics::Metrics;
 use super::{CHECKPOINT, FitArgs, FitConfig};
 use crate::checkpoint::{load, save};
@@ -91,15 +90,11 @@ impl Trainee for JmclTrainee<'_> {
 }
 
 /// Step a run goes on from, after its weights and its optimizer have been read.
-fn start(trainee: &impl Trainee, optimizer: &mut Optimizer, checkpoint: &Path, init: Option<&Path>) -> Result<u64> {
+fn start(trainee: &impl Trainee, optimizer: &mut Optimizer, checkpoint: &Path) -> Result<u64> {
     if checkpoint.exists() {
         let first = load(checkpoint, trainee.vars(), Some(optimizer))?;
         log::info!("resuming {} at step {first}", checkpoint.display());
         return Ok(first);
-    }
-    if let Some(init) = init.filter(|i| !i.is_dir()) {
-        from_checkpoint(init, trainee.vars())?;
-        log::info!("weights from {}", init.display());
     }
     Ok(0)
 }
@@ -114,10 +109,10 @@ pub(super) fn train<T: Trainee, S: BatchSource<Batch = T::Batch>>(
     let variables = trainee.vars().variables().into_iter().filter(|(_, v)| v.requires_grad()).collect();
     let mut optimizer = Optimizer::new(variables, config.optim.clone());
     let checkpoint = args.out.join(CHECKPOINT);
-    let first = start(trainee, &mut optimizer, &checkpoint, args.init.as_deref())?;
+    let first = start(trainee, &mut optimizer, &checkpoint)?;
     let last = args.until.unwrap_or(config.steps).min(config.steps);
     let mut loader = Loader::start(sources, first, last)?;
-    let mut metrics = Metrics::open(&args.out.join("metrics.csv"), T::NAMES, first == 0)?;
+    let mut metrics = Metrics::open(&args.out.join("metrics.csv"), T::NAMES, first)?;
     let bar = ProgressBar::new(config.steps);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
     bar.set_position(first);

@@ -6,12 +6,12 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use kws_live::detect::{PATH_MEMORY, PrefixRing, ScorerConfig, dot};
 use kws_live::model::{BackendChoice, Bundle, WindowHead};
+use kws_live::search::APART;
 use kws_live::segment::RecordingEncoder;
 use kws_live::text::{Lexicon, Phone};
 use kws_live::words::WordSearch;
 
 use crate::data::RATE;
-use crate::eval::candidates::APART;
 use crate::eval::recordings::{Recording, hours, spread};
 
 /// Of a text that nothing sounds like.
@@ -154,7 +154,7 @@ impl Ear<'_> {
                     let now = Stretch { value, start, end: frame as f32 * seconds };
                     match hearing.open {
                         // Frames close to each other are one false alarm, as high as the highest.
-                        Some(open) if (open.middle() - now.middle()).abs() < APART => {
+                        Some(open) if (open.middle() - now.middle()).abs() < APART as f32 / RATE => {
                             hearing.open = Some(if now.value > open.value { now } else { open });
                         }
                         open => {

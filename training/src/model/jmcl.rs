@@ -84,16 +84,20 @@ impl JmclModel {
         let neighbour = with_audio.masked_fill(&itself, -2.0).argmax(1, false);
         let audio_top1 = share(&word_of.index_select(0, &neighbour));
 
-        let (cosine, same) = if objective.has_text() {
-            (with_texts, word_of.unsqueeze(1).eq_tensor(&ids.unsqueeze(0)))
+        // An example and itself are no pair.
+        let (cosine, same, other) = if objective.has_text() {
+            let same = word_of.unsqueeze(1).eq_tensor(&ids.unsqueeze(0));
+            let other = same.logical_not();
+            (with_texts, same, other)
         } else {
             let same = word_of.unsqueeze(1).eq_tensor(&word_of.unsqueeze(0));
-            (with_audio.masked_fill(&itself, 1.0), same)
+            let other = same.logical_not();
+            (with_audio, same.logical_and(&itself.logical_not()), other)
         };
         let logit = (cosine * self.gain.softplus() + &self.bias) * CALIBRATION_UNIT;
         // Right and wrong pairs weigh the same in all.
         let right = (-logit.masked_select(&same)).softplus().mean(Kind::Float);
-        let wrong = logit.masked_select(&same.logical_not()).softplus().mean(Kind::Float);
+        let wrong = logit.masked_select(&other).softplus().mean(Kind::Float);
         let calibration = (right + wrong) * 0.5;
         let terms_out = JmclTerms {
             total: terms.total.double_value(&[]),

@@ -6,14 +6,12 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::marked;
 use crate::data::Batch;
-use crate::net::{Mode, StreamNet, normalise};
+use crate::net::{Mode, StreamConfig, StreamNet, normalise};
 
 /// Lengths tried, encoder frames a sub-span: with four sub-spans 8 to 60 frames (the live scorer's are 6 to 58).
 const SUB_SPANS: [i64; 7] = [2, 3, 4, 6, 8, 11, 15];
 /// Encoder frames between the beginnings of two windows.
 const STEP: i64 = 2;
-/// Seconds an encoder frame.
-const FRAME_SECONDS: f32 = 0.03;
 
 /// What was found.
 pub(super) struct Mined {
@@ -87,7 +85,7 @@ pub(super) fn mine(net: &StreamNet, proj: &Tensor, texts: &Tensor, batch: &Batch
 fn unfit(batch: &Batch, frames: f32) -> Vec<bool> {
     let scorer = ScorerConfig::default();
     let fits = |phones: usize| {
-        let (low, high) = scorer.window_range(phones, FRAME_SECONDS);
+        let (low, high) = scorer.window_range(phones, StreamConfig::FRAME_SECONDS);
         low <= frames && frames <= high
     };
     batch.texts[..batch.true_texts].iter().map(|phones| !fits(phones.len())).collect()

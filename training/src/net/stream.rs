@@ -53,6 +53,8 @@ impl StreamConfig {
 
     /// Feature frames an encoder frame.
     pub const STRIDE: i64 = 3;
+    /// Seconds an encoder frame in training: batches are cut and windows laid for it.
+    pub const FRAME_SECONDS: f32 = 0.03;
     /// Feature frames that one stem step sees.
     pub const STEM: i64 = 5;
 

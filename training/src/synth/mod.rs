@@ -113,6 +113,12 @@ fn utter(index: usize, seed: u64, script: &Script, engines: &[(Engine, f32)], ou
 /// # Errors
 /// If there is no synthesiser, one fails, or the corpus cannot be written.
 pub fn run(args: &SynthArgs) -> Result<()> {
+    let manifest = args.out.join("manifest.jsonl");
+    ensure!(
+        !manifest.exists(),
+        "{} holds a corpus already: delete it or give another folder, then `align` and `prepare` the new one",
+        args.out.display()
+    );
     let engines = Engine::found();
     ensure!(!engines.is_empty(), "none of flite, pico2wave and espeak-ng is on PATH; install one");
     log::info!("speaking with {:?}", engines.iter().map(|(e, _)| e).collect::<Vec<_>>());
@@ -141,7 +147,7 @@ pub fn run(args: &SynthArgs) -> Result<()> {
     }
     bar.finish_and_clear();
     entries.sort_by(|a, b| a.file.cmp(&b.file));
-    Corpus::write(&args.out.join("manifest.jsonl"), &entries)?;
+    Corpus::write(&manifest, &entries)?;
     log::info!("{} sentences, {:.2} h in {}", entries.len(), seconds / 3_600.0, args.out.display());
     Ok(())
 }

@@ -31,7 +31,7 @@ fn model() -> StreamModel {
 }
 
 fn exported(model: &StreamModel, out: &Path) -> Bundle {
-    let checks = write(model, &tones::config(1), out, "tiny", 7).expect("parity");
+    let checks = write(model, &tones::config(1), out, "tiny", 7, true).expect("parity");
     assert!(checks.iter().any(|c| c.name.contains("tract")));
     Bundle::load(out).expect("a bundle")
 }
@@ -43,7 +43,7 @@ fn random_weights_export_to_the_same_numbers() {
     assert_eq!(bundle.manifest.name, "tiny");
     assert_eq!(bundle.manifest.encoder.as_ref().map(|e| e.delay_frames), Some(1));
     // A folder without a name cannot be written beside itself first.
-    let error = write(&model(), &tones::config(1), &folder.path().join("bundle/.."), "tiny", 7);
+    let error = write(&model(), &tones::config(1), &folder.path().join("bundle/.."), "tiny", 7, true);
     assert!(error.is_err_and(|e| e.to_string().contains("by its name")));
     assert!(Bundle::load(&folder.path().join("bundle")).is_ok(), "nothing is lost");
 }
