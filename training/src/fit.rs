@@ -70,7 +70,7 @@ pub struct FitConfig {
     pub text: TextConfig,
     /// Batches of `stream`.
     pub batch: BatchConfig,
-    /// Augmentation.
+    /// Augmentation; of it `jmcl`, which cuts single words, knows neither speeds, vocal tracts nor masks.
     pub augment: AugmentConfig,
     /// Objective of `stream`.
     pub loss: LossConfig,
