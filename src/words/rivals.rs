@@ -126,10 +126,14 @@ enum Text {
     Keyword(usize),
 }
 
-/// The first ways to cut phones into `count` words of a sorted vocabulary, at most [`CUTS`].
-fn cuts(phones: &[Phone], count: usize, vocabulary: &[(&[Phone], bool)]) -> Vec<Vec<usize>> {
+/// The first ways to cut phones into `count` of the `common` words, at most [`CUTS`], by their places in a sorted vocabulary that holds
+/// them all. What else it holds are other keywords, and whoever asks for these too is to find a phrase as well as before.
+fn cuts(phones: &[Phone], count: usize, common: &[Vec<Phone>], vocabulary: &[(&[Phone], bool)]) -> Vec<Vec<usize>> {
     let n = phones.len();
-    let find = |word: &[Phone]| vocabulary.binary_search_by(|(p, _)| (*p).cmp(word)).ok();
+    let find = |word: &[Phone]| {
+        common.binary_search_by(|p| p[..].cmp(word)).ok()?;
+        vocabulary.binary_search_by(|(p, _)| (*p).cmp(word)).ok()
+    };
     // One past the end of each word that begins at a place, and its number.
     let words: Vec<Vec<(usize, usize)>> = (0..n)
         .map(|i| (i + 1..=n).take(LONGEST as usize).filter_map(|end| Some((end, find(&phones[i..end])?))).collect())
@@ -256,7 +260,7 @@ impl Rivals {
         }
         self.chains = vec![Vec::new(); self.keywords.len()];
         for (phones, index, count) in rows.into_iter().filter(|row| row.2 <= MOST_WORDS) {
-            for row in cuts(phones, count, &vocabulary) {
+            for row in cuts(phones, count, &self.common, &vocabulary) {
                 if !self.chains[index].contains(&row) {
                     self.chains[index].push(row);
                 }
@@ -526,15 +530,25 @@ mod tests {
     }
 
     #[test]
+    fn a_phrase_is_heard_as_well_when_its_words_are_asked_for_too() {
+        let phrase = keyword("go quilter", &["G OW K W IH L T ER"]);
+        let mut all = rivals(&["G OW", "T UW"]);
+        for keywords in [vec![phrase.clone()], vec![phrase, keyword("quilter", &["K W IH L T ER"])]] {
+            all.set_keywords(&keywords);
+            assert!(!all.contest(0), "a word of it is no common one");
+        }
+    }
+
+    #[test]
     fn a_long_phrase_is_cut_in_no_time() {
         let words: Vec<Vec<Phone>> = ["AH", "AH AH", "AH AH AH", "T UW"].map(phones).to_vec();
         let vocabulary: Vec<(&[Phone], bool)> = words.iter().map(|w| (&w[..], false)).collect();
-        assert_eq!(cuts(&phones("AH AH AH AH T UW"), 3, &vocabulary), [[0, 2, 3], [1, 1, 3], [2, 0, 3]]);
+        assert_eq!(cuts(&phones("AH AH AH AH T UW"), 3, &words, &vocabulary), [[0, 2, 3], [1, 1, 3], [2, 0, 3]]);
         // Next to endless ways, and none, for the last phone is no word.
         let long = "AH ".repeat(120);
-        assert_eq!(cuts(&phones(long.trim()), 60, &vocabulary).len(), CUTS);
-        assert!(cuts(&phones(&format!("{long}T")), 60, &vocabulary).is_empty());
-        assert!(cuts(&[], 2, &vocabulary).is_empty());
+        assert_eq!(cuts(&phones(long.trim()), 60, &words, &vocabulary).len(), CUTS);
+        assert!(cuts(&phones(&format!("{long}T")), 60, &words, &vocabulary).is_empty());
+        assert!(cuts(&[], 2, &words, &vocabulary).is_empty());
     }
 
     #[test]
