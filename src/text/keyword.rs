@@ -1,5 +1,6 @@
 //! What a person types: a list of keywords, some with their phones.
 
+use super::number::parts_thousands;
 use super::{Phone, TextError, parse_phones};
 
 /// A keyword as typed.
@@ -25,8 +26,9 @@ impl KeywordSpec {
 
 /// Reads a list such as `hello, smart mirror, siobhan=[SH AH V AO N]`.
 ///
-/// Commas part keywords; `NAME=[PHONES]` gives ARPAbet. A keyword that is named again is merged into the first of its
-/// name, and all pronunciations given for it count.
+/// Commas part keywords, but not thousands: `1,000` and `100,200` are numbers, `1,2,3` and `100, 200` lists. `NAME=[PHONES]` gives
+/// ARPAbet, with `|` between several ways. A keyword that is named again is merged into the first of its name, and all pronunciations
+/// given for it count.
 ///
 /// # Errors
 /// [`TextError::Empty`] for a list without a keyword or with an empty place, [`TextError::Brackets`],
@@ -42,13 +44,14 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
         if spec.name.is_empty() {
             return Err(TextError::Empty);
         }
+        let brackets = || TextError::Brackets(item.trim().into());
         if let Some(given) = phones {
-            let inner = given.strip_prefix('[').and_then(|g| g.strip_suffix(']'));
-            let phones = parse_phones(inner.ok_or_else(|| TextError::Brackets(item.trim().into()))?)?;
-            if phones.is_empty() {
-                return Err(TextError::Brackets(item.trim().into()));
+            let inner = given.strip_prefix('[').and_then(|g| g.strip_suffix(']')).ok_or_else(brackets)?;
+            for way in inner.split('|') {
+                spec.phones.push(Some(parse_phones(way)?).filter(|phones| !phones.is_empty()).ok_or_else(brackets)?);
             }
-            spec.phones.push(phones);
+        } else if is_phones(item) {
+            return Err(brackets());
         }
         match out.iter_mut().find(|s| s.same(&spec)) {
             Some(first) => first.phones.extend(spec.phones),
@@ -62,15 +65,28 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
     if out.is_empty() { Err(TextError::Empty) } else { Ok(out) }
 }
 
-/// The lists of a keyword file, one a line as [`parse_keywords`] takes them, without comments (`#`) and the comma that may stand
-/// at the end of a line.
+/// Whether a keyword is `NAME=[PHONES]` without the name or the brackets: two phones or more behind `=`, or in brackets.
+fn is_phones(item: &str) -> bool {
+    let phones = match item.split_once('=') {
+        Some((_, phones)) => phones,
+        None if item.trim_start().starts_with(['[', '(', '{']) => item,
+        None => return false,
+    };
+    let phones = phones.trim_matches(|c: char| c.is_whitespace() || "[](){}".contains(c));
+    parse_phones(phones).is_ok_and(|phones| phones.len() > 1)
+}
+
+/// The lists of a keyword file, one a line as [`parse_keywords`] takes them, without comments (`#` at the beginning of a line or
+/// after a space) and the comma that may stand at the end of a line.
 ///
 /// # Errors
 /// The number of the first line that is no list, from 1, and what is wrong with it.
 pub fn keyword_lists(text: &str) -> Result<Vec<&str>, (usize, TextError)> {
     let mut lists = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let list = line.split('#').next().unwrap_or_default().trim();
+        let begins = |at: &usize| !line[..*at].ends_with(|c: char| !c.is_whitespace());
+        let comment = line.match_indices('#').map(|(at, _)| at).find(begins);
+        let list = line[..comment.unwrap_or(line.len())].trim();
         if !list.is_empty() {
             parse_keywords(list).map_err(|error| (index + 1, error))?;
             lists.push(without_last_comma(list));
@@ -84,7 +100,7 @@ pub fn without_last_comma(list: &str) -> &str {
     list.trim_end_matches(|c: char| c == ',' || c.is_whitespace())
 }
 
-/// Splits at commas outside brackets; an empty item behind the last comma is dropped.
+/// Splits at commas outside brackets and numbers; an empty item behind the last comma is dropped.
 fn split(list: &str) -> Result<Vec<&str>, TextError> {
     let mut items = Vec::new();
     let (mut inside, mut from) = (false, 0);
@@ -93,7 +109,7 @@ fn split(list: &str) -> Result<Vec<&str>, TextError> {
             '[' if !inside => inside = true,
             ']' if inside => inside = false,
             '[' | ']' => return Err(TextError::Brackets(list.trim().into())),
-            ',' if !inside => {
+            ',' if !inside && !parts_thousands(&list[from..i], &list[i + 1..]) => {
                 items.push(&list[from..i]);
                 from = i + 1;
             }
@@ -121,6 +137,40 @@ mod tests {
         assert_eq!(specs[2].phones, [parse_phones("SH AH V AO N").expect("ARPAbet")]);
         let twice = parse_keywords("tomato=[T AH M EY T OW],tomato=[T AH M AA T OW]").expect("two ways");
         assert_eq!((twice.len(), twice[0].phones.len()), (1, 2));
+        let printed = parse_keywords("tomato=[T AH M EY T OW | T AH M AA T OW]").expect("two ways");
+        assert_eq!(printed, twice);
+    }
+
+    #[test]
+    fn commas_of_numbers_part_no_keywords() {
+        for (list, names) in [
+            ("hello,1,000,stop", &["hello", "1,000", "stop"][..]),
+            ("$1,234.56,1,000th", &["$1,234.56", "1,000th"]),
+            ("1,2,3", &["1", "2", "3"]),
+            ("1984,1999,mp3,100", &["1984", "1999", "mp3", "100"]),
+            ("100,200", &["100,200"]),
+            ("100, 200", &["100", "200"]),
+        ] {
+            let specs = parse_keywords(list).expect("a list");
+            assert_eq!(specs.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), names, "{list}");
+        }
+    }
+
+    #[test]
+    fn phones_without_name_or_brackets_are_refused() {
+        for list in ["[HH AH L OW]", "hello=HH AH L OW", "hello=(HH AH L OW)", "hello, (HH AH0 L OW1)", "a=[HH AH|]"] {
+            let error = parse_keywords(list).expect_err(list);
+            assert!(matches!(error, TextError::Brackets(_)), "{list}: {error}");
+        }
+        for list in ["x=y", "a=b c d", "(hello)", "E=mc²"] {
+            assert!(parse_keywords(list).is_ok(), "{list}");
+        }
+    }
+
+    #[test]
+    fn comments_begin_lines_or_follow_spaces() {
+        let lists = keyword_lists("# words\nC#, hello # both\n\t# none\nstop,").expect("lists");
+        assert_eq!(lists, ["C#, hello", "stop"]);
     }
 
     #[test]

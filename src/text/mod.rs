@@ -3,9 +3,11 @@
 mod g2p;
 mod keyword;
 mod lexicon;
+mod money;
 mod number;
 mod phoneme;
 mod pronounce;
+mod short;
 mod spell;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
@@ -34,6 +36,9 @@ pub enum TextError {
         "`{0}` holds nothing that can be said; write it in letters or digits, or give its phones: NAME=[HH AH L OW]"
     )]
     Unsayable(String),
+    /// Letters of another script.
+    #[error("`{0}` is not in Latin letters; write it as it is said in English, or give its phones: NAME=[HH AH L OW]")]
+    Script(String),
     /// A word unknown to a bundle without a grapheme-to-phoneme model.
     #[error("`{0}` is not in the lexicon and this model cannot guess it; give its phones: NAME=[HH AH L OW]")]
     NotInLexicon(String),
@@ -61,4 +66,12 @@ pub enum TextError {
     /// The grapheme-to-phoneme model failed.
     #[error(transparent)]
     G2p(#[from] ModelError),
+}
+
+/// Indices of two lists, paired: those that are early in both first, and `most` at most.
+fn pairs(a: usize, b: usize, most: usize) -> Vec<(usize, usize)> {
+    let mut out: Vec<_> = (0..b).flat_map(|j| (0..a).map(move |i| (i, j))).collect();
+    out.sort_by_key(|(i, j)| i + j);
+    out.truncate(most);
+    out
 }

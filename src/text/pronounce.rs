@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::spell::{Token, letter_name, readings};
-use super::{G2p, KeywordSpec, Lexicon, Phone, TextError};
+use super::spell::{Token, is_foreign, letter_name, readings};
+use super::{G2p, KeywordSpec, Lexicon, Phone, TextError, pairs};
 
 /// Where a pronunciation comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,34 +75,35 @@ impl Pronouncer {
     /// # Errors
     /// As [`Pronouncer::resolve`].
     pub fn explain(&mut self, spec: &KeywordSpec) -> Result<Vec<Said>, TextError> {
-        let said = if spec.phones.is_empty() {
-            self.text(&spec.name)?
-        } else {
-            spec.phones.iter().map(|p| Said { phones: p.clone(), source: Source::Given }).collect()
-        };
-        // Of several ways in the lexicon those that can be heard are enough: `AI` is EY AY, and not AY.
-        let given = !spec.phones.is_empty();
         let fits = |way: &Said| PHONES.contains(&way.phones.len());
-        match said.iter().find(|way| !fits(way)) {
-            Some(unfit) if given || !said.iter().any(fits) => Err(misfit(&spec.name, &unfit.phones)),
-            _ => Ok(said.into_iter().filter(fits).collect()),
+        if spec.phones.is_empty() {
+            let mut readings = self.text(&spec.name)?;
+            if !readings.iter().flatten().any(fits) {
+                let main = readings.iter().flatten().next().map_or(&[][..], |way| &way.phones);
+                return Err(misfit(&spec.name, main));
+            }
+            // Of several ways those that can be heard are enough: `AI` is EY AY, and not AY.
+            readings.iter_mut().for_each(|ways| ways.retain(fits));
+            return Ok(share(readings));
+        }
+        let given = spec.phones.iter().map(|p| Said { phones: p.clone(), source: Source::Given });
+        let given: Vec<Said> = given.collect();
+        match given.iter().find(|way| !fits(way)) {
+            Some(unfit) => Err(misfit(&spec.name, &unfit.phones)),
+            None => Ok(given),
         }
     }
 
-    fn text(&mut self, text: &str) -> Result<Vec<Said>, TextError> {
-        let mut out: Vec<Said> = Vec::new();
-        for reading in readings(text) {
-            if reading.is_empty() {
-                return Err(TextError::Unsayable(text.into()));
-            }
-            let ways = self.sequence(&reading)?;
-            for way in ways {
-                if out.len() < MOST && !out.iter().any(|o| o.phones == way.phones) {
-                    out.push(way);
-                }
-            }
+    /// The ways of each reading of a text.
+    fn text(&mut self, text: &str) -> Result<Vec<Vec<Said>>, TextError> {
+        if is_foreign(text) {
+            return Err(TextError::Script(text.into()));
         }
-        Ok(out)
+        let readings = readings(text);
+        if readings.iter().any(Vec::is_empty) {
+            return Err(TextError::Unsayable(text.into()));
+        }
+        readings.iter().map(|reading| self.sequence(reading)).collect()
     }
 
     /// The ways to say tokens one after the other.
@@ -114,8 +115,9 @@ impl Pronouncer {
                 phones: [a.phones.as_slice(), &b.phones].concat(),
                 source: a.source.max(b.source),
             };
-            // The dictionary's order comes first in every word, so what is cut off is the least usual.
-            ways = words.iter().flat_map(|w| ways.iter().map(move |v| join(v, w))).take(MOST).collect();
+            // What the dictionary has first comes first, so what is cut off is the least usual.
+            let both = pairs(ways.len(), words.len(), MOST);
+            ways = both.into_iter().map(|(way, word)| join(&ways[way], &words[word])).collect();
         }
         Ok(ways)
     }
@@ -123,14 +125,17 @@ impl Pronouncer {
     fn token(&mut self, token: &Token) -> Result<Vec<Said>, TextError> {
         let word = token.word.as_str();
         let known = self.known(word);
-        if !known.is_empty() {
+        let vowels = word.contains(['a', 'e', 'i', 'o', 'u', 'y']);
+        // A single sound, as of `MM`, is not what capitals stand for.
+        let is_letters = token.capitals && !vowels && known.iter().all(|way| way.phones.len() == 1);
+        if !known.is_empty() && !is_letters {
             return Ok(known);
         }
         // A possessive or plural of a known word, or of letters.
         if let Some(stem) = word.strip_suffix("'s").filter(|s| !s.is_empty()) {
             let known = self.known(stem);
-            let stems = if known.is_empty() && token.capitals {
-                self.token(&Token { word: stem.into(), capitals: true })?
+            let stems = if known.is_empty() && token.capitals && token.parts.is_empty() {
+                self.token(&Token { word: stem.into(), ..token.clone() })?
             } else {
                 known
             };
@@ -138,17 +143,10 @@ impl Pronouncer {
                 return Ok(stems.into_iter().map(|s| Said { phones: with_s(s.phones), ..s }).collect());
             }
         }
-        if word.contains('-') {
+        if !token.parts.is_empty() {
             let joined = self.known(&word.replace('-', ""));
-            if !joined.is_empty() {
-                return Ok(joined);
-            }
-            let parts = word.split('-').map(|part| part.trim_matches('\'')).filter(|part| !part.is_empty());
-            let parts: Vec<Token> =
-                parts.map(|p| Token { word: p.into(), capitals: token.capitals && p.len() > 1 }).collect();
-            return self.sequence(&parts);
+            return if joined.is_empty() { self.sequence(&token.parts) } else { Ok(joined) };
         }
-        let vowels = word.contains(['a', 'e', 'i', 'o', 'u', 'y']);
         if token.capitals && word.len() <= 3 || !vowels && word.len() <= 6 {
             return self.letters(word);
         }
@@ -184,6 +182,24 @@ impl Pronouncer {
     }
 }
 
+/// The ways kept of several readings, without doubles: those of the first, and the main one of each other.
+///
+/// Each way more costs a keyword a little of its score, so a number is not listened for in all combinations of its words' variants.
+fn share(mut readings: Vec<Vec<Said>>) -> Vec<Said> {
+    readings.retain(|ways| !ways.is_empty());
+    let others = readings.len().saturating_sub(1);
+    let mut out: Vec<Said> = Vec::new();
+    for (i, ways) in readings.into_iter().enumerate() {
+        let most = if i == 0 { MOST - others } else { 1 };
+        for way in ways.into_iter().take(most) {
+            if !out.iter().any(|o| o.phones == way.phones) {
+                out.push(way);
+            }
+        }
+    }
+    out
+}
+
 /// Why a pronunciation of a keyword cannot be listened for.
 fn misfit(keyword: &str, phones: &[Phone]) -> TextError {
     let keyword = keyword.to_owned();
@@ -210,9 +226,12 @@ mod tests {
     use crate::text::{parse_phones, read_cmudict};
 
     fn pronouncer() -> Pronouncer {
+        let numbers = "nineteen N AY N T IY1 N\neighty EY1 T IY0\nfour F AO1 R\none W AH1 N\nthousand TH AW1 Z AH0 N D\nnine N AY1 N\n\
+                       hundred HH AH1 N D R AH0 D\nhundred(2) HH AH1 N D ER0 D\nand AH0 N D\nand(2) AE1 N D\neleven IH0 L EH1 V AH0 N\n\
+                       eleven(2) IY0 L EH1 V AH0 N\ntwo T UW1\noh OW1\nchat CH AE1 T\nmm M\n";
         let text = "hello HH AH0 L OW1\nhello(2) HH EH0 L OW1\nworld W ER1 L D\nm. EH1 M\nq. K Y UW1\np. P IY1\na AH0\nsix S IH1 K S\nai AY1\nai(2) EY1 AY1\n\
                     hi-hat HH AY1 HH AE2 T\nwifi W AY1 F AY2\n";
-        let words = read_cmudict(text).expect("ARPAbet");
+        let words = read_cmudict(&format!("{numbers}{text}")).expect("ARPAbet");
         Pronouncer::new(Lexicon::from_bytes(&Lexicon::pack(&words)).expect("packed"), None)
     }
 
@@ -228,6 +247,43 @@ mod tests {
         assert_eq!(said("MQP").expect("letters"), ["EH M K Y UW P IY"]);
         assert_eq!(said("MQPs").expect("letters"), ["EH M K Y UW P IY Z"]);
         assert_eq!(said("6").expect("a number"), ["S IH K S"]);
+    }
+
+    #[test]
+    fn every_reading_has_its_share() {
+        let nine = "N AY N";
+        let year = "N AY N T IY N EY T IY F AO R";
+        assert_eq!(
+            said("1984").expect("a year"),
+            [year, "W AH N TH AW Z AH N D N AY N HH AH N D R AH D EY T IY F AO R"]
+        );
+        let hundred = format!("{nine} HH AH N D R AH D");
+        let ways = ["IH L EH V AH N", "IY L EH V AH N", "W AH N W AH N"].map(|way| format!("{nine} {way}"));
+        let further = ["IH L EH V AH N", "AH N D IH L EH V AH N"].map(|way| format!("{hundred} {way}"));
+        assert_eq!(said("911").expect("a code"), [&ways[..], &further].concat());
+        // Ways that are too long are left out, and the others are heard.
+        let years = said("1984 and 1984").expect("years");
+        assert_eq!(years[0], format!("{year} AH N D {year}"));
+        assert!(years.len() > 1 && years.iter().all(|way| way.split(' ').count() <= *PHONES.end()), "{years:?}");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_the_least_usual() {
+        let ways = said("hello hello hello hello").expect("known");
+        assert_eq!(ways.len(), MOST);
+        let main = "HH AH L OW";
+        for place in 0..4 {
+            let mut words = [main; 4];
+            words[place] = "HH EH L OW";
+            assert!(ways.contains(&words.join(" ")), "{place}");
+        }
+    }
+
+    #[test]
+    fn capitals_inside_a_word_are_capitals() {
+        assert_eq!(said("ChatMQP").expect("two parts"), ["CH AE T EH M K Y UW P IY"]);
+        assert_eq!(said("WiFi").expect("known as a whole"), ["W AY F AY"]);
+        assert_eq!(said("MM").expect("letters"), ["EH M EH M"]);
     }
 
     #[test]
@@ -253,6 +309,7 @@ mod tests {
         assert!(matches!(said("?!"), Err(TextError::Unsayable(_))));
         assert!(matches!(said("a"), Err(TextError::TooShort { .. })));
         assert!(matches!(said(&"hello ".repeat(12)), Err(TextError::TooLong { .. })));
+        assert!(matches!(said("日本"), Err(TextError::Script(_))));
         assert!(matches!(said("blorp"), Err(TextError::NotInLexicon(_))));
     }
 
