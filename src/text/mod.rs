@@ -9,6 +9,7 @@ mod phoneme;
 mod pronounce;
 mod short;
 mod spell;
+mod token;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
 pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};

@@ -58,8 +58,8 @@ fn half(word: &str) -> Option<&'static str> {
 /// `555-1234`; `next` is the word behind the text. `None` where it begins with something else.
 pub(super) fn read<'a>(text: &'a str, next: Option<&str>) -> Option<Number<'a>> {
     let alone = |ways, rest| Some(Number { ways, rest, joined: false });
-    if let Some((ways, rest)) = telephone(text) {
-        return alone(ways, rest);
+    if let Some(number) = telephone(text, next) {
+        return Some(number);
     }
     let number = digits(text);
     if number.is_empty() {
@@ -111,11 +111,17 @@ pub(super) fn parts_thousands(before: &str, after: &str) -> bool {
     first && (1..=3).contains(&group.len()) && after.bytes().take_while(u8::is_ascii_digit).count() == 3
 }
 
-/// Groups of digits between hyphens, the last two of three and four, are read digit by digit.
-fn telephone(text: &str) -> Option<(Vec<String>, &str)> {
+/// Groups of digits, the last two of three and four, are read digit by digit: between hyphens, or two words.
+fn telephone<'a>(text: &'a str, next: Option<&str>) -> Option<Number<'a>> {
+    let row = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
-    let groups: Vec<&str> = text[..end].split('-').collect();
-    let (last, before) = groups.split_last()?;
+    let mut groups: Vec<&str> = text[..end].split('-').collect();
+    let joined = end == text.len() && groups.last()?.len() == 3;
+    if joined {
+        groups.push(next.filter(|next| !next[row(next)..].contains(|c: char| c.is_ascii_alphanumeric()))?);
+    }
+    let (last, before) = groups.split_last_mut()?;
+    *last = &last[..row(last)];
     let whole = last.len() == 4 && before.last().is_some_and(|group| group.len() == 3);
     if !whole || before.iter().any(|group| !(1..=3).contains(&group.len())) {
         return None;
@@ -125,12 +131,11 @@ fn telephone(text: &str) -> Option<(Vec<String>, &str)> {
         Some(hundreds) if group.len() == 3 && group.ends_with("00") && !group.starts_with('0') => hundreds.clone(),
         _ => one_by_one(group),
     };
-    let said = groups.iter().map(said).collect::<Vec<_>>().join(" ");
-    let mut ways = vec![said];
+    let mut ways = vec![groups.iter().map(said).collect::<Vec<_>>().join(" ")];
     if ways[0].contains("zero") {
         ways.push(ways[0].replace("zero", "oh"));
     }
-    Some((ways, &text[end..]))
+    Some(Number { ways, rest: &text[end..], joined })
 }
 
 /// A part of a whole, such as `1/2`, also said otherwise; `rest` follows the digits of `over`.
@@ -373,6 +378,11 @@ mod tests {
         assert_eq!(said("1,984")[0], "one thousand nine hundred eighty four");
         assert_eq!(said("555-1234"), ["five five five one two three four"]);
         assert_eq!(said("1-800-555-0100")[1], "one eight hundred five five five oh one oh oh");
+        let spaced = read("555", Some("1234.")).expect("a number");
+        assert_eq!((&spaced.ways[0][..], spaced.joined), ("five five five one two three four", true));
+        for next in ["123", "12345", "1234x", "stop"] {
+            assert!(!read("555", Some(next)).expect("a number").joined, "{next}");
+        }
         assert_eq!(said("1939-1945")[0], "nineteen thirty nine");
     }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::spell::{Token, is_foreign, letter_name, readings};
+use super::spell::{is_foreign, readings};
+use super::token::{Token, letter_name};
 use super::{G2p, KeywordSpec, Lexicon, Phone, TextError, pairs};
 
 /// Where a pronunciation comes from.
@@ -83,7 +84,9 @@ impl Pronouncer {
                 return Err(misfit(&spec.name, main));
             }
             // Of several ways those that can be heard are enough: `AI` is EY AY, and not AY.
-            readings.iter_mut().for_each(|ways| ways.retain(fits));
+            for ways in &mut readings {
+                ways.retain(fits);
+            }
             return Ok(share(readings));
         }
         let given = spec.phones.iter().map(|p| Said { phones: p.clone(), source: Source::Given });
