@@ -193,7 +193,9 @@ impl<'a> Reader<'a> {
         for run in run.split(|c| !inside(c)) {
             let dotted: Vec<&str> = run.split('.').filter(|s| !s.is_empty()).collect();
             let letter = |s: &&str| s.len() == 1 && letter_name(s.as_bytes()[0].into()).is_some();
-            if dotted.iter().all(letter) && (dotted.len() > 1 || run.len() == 2 && run.ends_with('.')) {
+            if dotted.iter().all(letter)
+                && (dotted.len() > 1 || dotted.len() == 1 && run.len() == 2 && run.ends_with('.'))
+            {
                 self.say(&(dotted.join(". ") + "."));
                 self.before = Some(run);
                 continue;
@@ -260,7 +262,7 @@ mod tests {
             for text in [text, numbers] {
                 let ways = readings(&text);
                 prop_assert!((1..=MOST).contains(&ways.len()), "{} ways", ways.len());
-                let spelt = |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || "'-.".contains(c));
+                let spelt = |w: &str| w.starts_with(|c: char| c.is_ascii_lowercase()) && w.chars().all(|c| c.is_ascii_lowercase() || "'-.".contains(c));
                 prop_assert!(ways.iter().flatten().all(|t| spelt(&t.word)), "{ways:?}");
             }
         }
@@ -368,7 +370,7 @@ mod tests {
         assert_eq!(said(".NET"), ["dot net"]);
         assert_eq!(said("v1.2.3"), ["v one point two point three"]);
         assert_eq!(said(".5"), ["point five"]);
-        assert_eq!(said("hello...world ...and"), ["hello world and"]);
+        assert_eq!(said("hello...world ...and .."), ["hello world and"]);
         assert_eq!(said("St.John"), ["saint john"]);
         assert_eq!(said("Ph.D."), ["ph d"]);
     }
