@@ -27,18 +27,17 @@ pub use stdin::StdinSource;
 /// Sample rate of the models, Hz.
 pub const MODEL_RATE: u32 = 16_000;
 
-/// What can go wrong between the air and the ring.
+/// What can go wrong between the air and the ring. Its text tells it all, the system's reason included.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
     /// A file that cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file that is not audio of a known kind, or is broken.
     #[error("{path}: {reason}; give a wav, flac, ogg, mp3 or opus file")]
@@ -50,7 +49,7 @@ pub enum AudioError {
     },
     /// Standard input failed.
     #[error("cannot read standard input: {0}")]
-    Stdin(#[source] std::io::Error),
+    Stdin(std::io::Error),
     /// A sample rate that cannot be resampled.
     #[error("cannot resample {0} Hz to 16000 Hz; use a rate from 4000 to 384000 Hz")]
     Rate(u32),
@@ -74,8 +73,8 @@ impl AudioError {
     }
 
     /// [`AudioError::Read`] of a file.
-    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.into(), source }
+    pub(crate) fn read(path: &Path, reason: std::io::Error) -> Self {
+        Self::Read { path: path.into(), reason }
     }
 }
 

@@ -69,7 +69,7 @@ pub enum EngineError {
     Spot(#[from] SpotError),
     /// The system gives no more threads.
     #[error("cannot start a thread: {0}; close other programs")]
-    Thread(#[source] std::io::Error),
+    Thread(std::io::Error),
     /// A bug in a thread of the engine.
     #[error("the {0} thread stopped on a bug; please report it with the message that came before")]
     Panicked(&'static str),

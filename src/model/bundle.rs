@@ -47,7 +47,7 @@ const LARGEST_FILE: u64 = 256 << 20;
 
 /// A whole file of at most so many bytes.
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
-    let fail = |source| ModelError::Read { path: path.into(), source };
+    let fail = |reason| ModelError::Read { path: path.into(), reason };
     let mut bytes = Vec::new();
     fs::File::open(path).map_err(fail)?.take(most + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > most {
@@ -82,7 +82,7 @@ impl Bundle {
             let found = files.iter().flat_map(|files| files.iter()).find(|(n, _)| *n == name);
             found
                 .map(|(_, bytes)| Bytes::Static(bytes))
-                .ok_or_else(|| ModelError::Read { path: name.into(), source: std::io::ErrorKind::NotFound.into() })
+                .ok_or_else(|| ModelError::Read { path: name.into(), reason: std::io::ErrorKind::NotFound.into() })
         })
     }
 

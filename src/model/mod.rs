@@ -24,18 +24,17 @@ pub use heads::{LevelNet, TextEncoder, WindowHead};
 pub use manifest::{EmbeddingSection, EncoderSection, FileEntry, Manifest, TextSection, TowersSection};
 pub use tower::AudioTower;
 
-/// What can go wrong with a model or a backend.
+/// What can go wrong with a model or a backend. Its text tells it all, the system's reason included.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// A file of the bundle that cannot be read.
-    #[error("cannot read {path}: {source}; a bundle is a folder with manifest.toml and the files it names")]
+    #[error("cannot read {path}: {reason}; a bundle is a folder with manifest.toml and the files it names")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A manifest that is not one.
     #[error("{path}: {message}")]
