@@ -34,6 +34,8 @@ pub(super) struct Container {
     lost: u64,
     /// Places at which the next packet came too late.
     holes: u64,
+    /// Samples that are no numbers.
+    numberless: u64,
     ended: bool,
 }
 
@@ -122,7 +124,19 @@ impl Container {
             })?;
         let link = Link::new(&*format).map_err(|reason| AudioError::decode(path, reason))?;
         let (rate, interleaved, mono) = (link.rate, Vec::new(), Vec::new());
-        Ok(Self { format, link, rate, interleaved, mono, owed: 0, begun: false, lost: 0, holes: 0, ended: false })
+        Ok(Self {
+            format,
+            link,
+            rate,
+            interleaved,
+            mono,
+            owed: 0,
+            begun: false,
+            lost: 0,
+            holes: 0,
+            numberless: 0,
+            ended: false,
+        })
     }
 
     /// Samples a second, from the start to the end.
@@ -179,7 +193,11 @@ impl Container {
         }
         let scale = 1.0 / channels as f32;
         self.mono.clear();
-        self.mono.extend(self.interleaved.chunks_exact(channels).map(|f| f.iter().sum::<f32>() * scale));
+        for frame in self.interleaved.chunks_exact(channels) {
+            let sample = frame.iter().sum::<f32>() * scale;
+            self.numberless += u64::from(!sample.is_finite());
+            self.mono.push(if sample.is_finite() { sample } else { 0.0 });
+        }
         give(&self.mono, &mut self.link.resampler, out);
         Ok(())
     }
@@ -240,6 +258,9 @@ impl Container {
         if self.lost + self.holes > 0 {
             let (lost, holes) = (self.lost, self.holes);
             log::warn!("{}: damaged, {lost} packets cannot be decoded, {holes} times some are missing", path.display());
+        }
+        if self.numberless > 0 {
+            log::warn!("{}: {} samples are no numbers, silence in their place", path.display(), self.numberless);
         }
         if let Some(reason) = reason {
             log::warn!("{}: {reason}", path.display());
