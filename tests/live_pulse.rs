@@ -28,6 +28,22 @@ fn listen(server: &Server, more: &[&str]) -> Running {
     Running::start(command.args(args).args(more).stdout(Stdio::piped()))
 }
 
+#[test]
+fn the_default_device_is_listed_and_can_be_named() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    let list = text(&server.within(PROGRAM).arg("devices").output().expect("the program starts").stdout);
+    let marked: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("* ")).collect();
+    assert_eq!(marked.len(), 1, "{list}");
+    let mut running = listen(&server, &["--duration", "0.2"]);
+    let told = running.all_notes().join("\n");
+    let name = marked[0].split("  ").next().expect("its name").trim();
+    assert!(told.contains(&format!("listening to {name}")), "{told} {list}");
+    let mut running = listen(&server, &["--duration", "0.2", "--device", name]);
+    let told = running.all_notes().join("\n");
+    assert!(told.contains(&format!("listening to {name}")), "{told}");
+}
+
 fn records(running: &Running, patience: Duration) -> Vec<Value> {
     let mut heard = Vec::new();
     while let Ok(line) = running.results.recv_timeout(patience) {

@@ -61,20 +61,33 @@ pub(super) fn explain(what: &str, error: &Error) -> AudioError {
 /// # Errors
 /// [`AudioError::Device`] if the sound system cannot be asked.
 pub fn list_devices() -> Result<Vec<DeviceInfo>, AudioError> {
-    let default = cpal::default_host().default_input_device().map(|d| name(&d));
+    let default = cpal::default_host().default_input_device();
     let describe = |d: Device| {
         let format = d.default_input_config().map_or_else(
             |_| "in use or not ready".into(),
             |c| format!("{} Hz, {} channels, {}", c.sample_rate(), c.channels(), c.sample_format()),
         );
-        let name = name(&d);
-        DeviceInfo { default: Some(&name) == default.as_ref(), name, id: id(&d), format }
+        DeviceInfo {
+            default: default.as_ref().is_some_and(|default| one(default, &d)),
+            name: name(&d),
+            id: id(&d),
+            format,
+        }
     };
     Ok(all()?.into_iter().filter(is_microphone).map(describe).collect())
 }
 
+/// The default one first where the system does not list it among the others, as ALSA does with the way to a sound server.
 fn all() -> Result<Vec<Device>, AudioError> {
-    Ok(cpal::default_host().input_devices().map_err(|e| explain("list the microphones", &e))?.collect())
+    let host = cpal::default_host();
+    let listed = host.input_devices().map_err(|e| explain("list the microphones", &e))?.collect::<Vec<_>>();
+    let unlisted = host.default_input_device().filter(|default| !listed.iter().any(|d| one(default, d)));
+    Ok(unlisted.into_iter().chain(listed).collect())
+}
+
+/// Whether both are one device.
+fn one(a: &Device, b: &Device) -> bool {
+    (name(a), id(a)) == (name(b), id(b))
 }
 
 /// The device of that name or identifier: exactly, or the only one whose name contains it, in any case.
@@ -128,6 +141,9 @@ impl Chosen {
         };
         let devices = all()?;
         let device = find(wanted, &devices)?;
+        if let Some(default) = cpal::default_host().default_input_device().filter(|default| one(default, &device)) {
+            return Ok((Self::Default(default.clone()), default));
+        }
         let (name, id) = (name(&device), id(&device));
         let others = named(&devices).into_iter().filter(|(n, i)| *n == name && *i != id).map(|(_, i)| i);
         Ok((Self::Named { others: others.collect(), name, id }, device))
