@@ -96,6 +96,10 @@ fn a_file_plays_and_keys_work() {
     tmux.keys(&["-l", "?!"]);
     tmux.keys(&["Enter"]);
     tmux.shows("can be said");
+    // What was refused is still there to be mended; one key leaves it, and not the program.
+    tmux.shows("add: ?!");
+    tmux.keys(&["Escape"]);
+    tmux.shows(" a add ");
     tmux.keys(&["p"]);
     // The low threshold makes sure that any model hears something.
     tmux.shows(" heard");

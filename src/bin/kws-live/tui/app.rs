@@ -24,6 +24,8 @@ const MESSAGE: u32 = 8_000 / FRAME.as_millis() as u32;
 const CLIP: u32 = 1_500 / FRAME.as_millis() as u32;
 /// Longest text that can be typed, characters.
 const LONGEST: usize = 200;
+/// New keywords that are told by name.
+const TOLD: usize = 5;
 /// Notes that are kept for the end; the oldest go first.
 const NOTES: usize = 100;
 
@@ -136,6 +138,10 @@ pub struct App {
     pub selected: usize,
     pub detections: Vec<Detection>,
     pub mode: Mode,
+    /// What was typed last and has no answer yet.
+    asked: Option<String>,
+    /// What has been added since then.
+    added: Vec<Arc<str>>,
     pub message: Option<Message>,
     /// What other threads had to say, to be told again once the screen is gone.
     pub notes: VecDeque<String>,
@@ -163,6 +169,8 @@ impl App {
             selected: 0,
             detections: Vec::new(),
             mode,
+            asked: None,
+            added: Vec::new(),
             message: None,
             notes: VecDeque::new(),
             stream: Stream::Runs,
@@ -232,15 +240,33 @@ impl App {
                 self.detections.push(hit);
             }
             News::KeywordAdded(listened) => {
-                self.say(format!("listening for `{}`: {}", listened.name, listened.said()), false);
+                self.asked = None;
+                self.added.push(listened.name.clone());
+                let names: Vec<String> = self.added.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
+                let more = match self.added.len() {
+                    1 => format!(": {}", listened.said()),
+                    count if count > TOLD => format!(" and {} more", count - TOLD),
+                    _ => String::new(),
+                };
+                self.say(format!("listening for {}{more}", names.join(", ")), false);
                 self.rows.push(Row::new(&listened));
                 self.selected = self.rows.len() - 1;
             }
             News::KeywordRemoved(id) => {
+                if let Some(row) = self.rows.iter().find(|r| r.id == id) {
+                    self.say(format!("no longer listening for `{}`", row.name), false);
+                }
+                self.added.clear();
                 self.rows.retain(|r| r.id != id);
                 self.selected = self.selected.min(self.rows.len().saturating_sub(1));
             }
-            News::KeywordRefused { reason, .. } => self.say(reason, true),
+            News::KeywordRefused { text, reason } => {
+                // One of a list that is there already does not keep the others out.
+                if self.asked.as_ref().is_some_and(|asked| *asked == text || !asked.contains(',')) {
+                    self.type_again();
+                }
+                self.say(reason, true);
+            }
             News::Gap { lost } => {
                 self.say(format!("{lost} samples were lost: this machine is too slow or too busy"), true);
             }
@@ -256,6 +282,15 @@ impl App {
             News::Ended => self.stream = Stream::Ended,
             News::Failed(reason) => self.stream = Stream::Failed(reason),
             _ => {}
+        }
+    }
+
+    /// Gives back what was typed last and not taken, so that it can be mended.
+    pub fn type_again(&mut self) {
+        if let Some(text) = self.asked.take()
+            && self.mode == Mode::Watch
+        {
+            self.mode = Mode::Type(text);
         }
     }
 
@@ -296,11 +331,17 @@ impl App {
         }
         if let Mode::Type(line) = &mut self.mode {
             match key.code {
-                KeyCode::Esc => self.mode = Mode::Watch,
+                KeyCode::Esc => {
+                    self.mode = Mode::Watch;
+                    self.message = None;
+                }
                 KeyCode::Enter => {
                     let text = line.trim().to_owned();
                     self.mode = Mode::Watch;
                     if !text.is_empty() {
+                        self.message = None;
+                        self.added.clear();
+                        self.asked = Some(text.clone());
                         return Some(Action::Send(Command::AddKeyword(text)));
                     }
                 }
@@ -318,6 +359,8 @@ impl App {
             return None;
         }
         match key.code {
+            // It was meant for the line that was typed, which may come back.
+            KeyCode::Esc if self.asked.take().is_some() => {}
             KeyCode::Char('q') | KeyCode::Esc => return Some(Action::Quit),
             KeyCode::Char('a') => {
                 self.message = None;

@@ -97,6 +97,7 @@ fn show(engine: &Engine, outputs: &Outputs, app: &mut App, notes: &Notes) -> any
             Some(Action::Quit) => return Ok(()),
             Some(Action::Send(command)) => {
                 if let Err(error) = engine.send(command) {
+                    app.type_again();
                     app.say(error.to_string(), true);
                 }
             }

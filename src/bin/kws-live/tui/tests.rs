@@ -149,6 +149,84 @@ fn a_keyword_is_typed_sent_and_shown() {
 }
 
 #[test]
+fn what_is_refused_can_be_mended() {
+    let mut app = app();
+    let asked = "zebra, x=[ZZ]";
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, asked);
+    key(&mut app, KeyCode::Enter);
+    let refused =
+        |text: &str| News::KeywordRefused { text: text.into(), reason: "`ZZ` is not an ARPAbet phone".into() };
+    app.on(Event::Engine(refused(asked)));
+    assert_eq!(app.mode, Mode::Type(asked.into()));
+    let lines = drawn(&app, 80, 24);
+    assert!(lines[22].contains("add: zebra, x=[ZZ]") && lines[22].contains("Esc leaves"), "{}", lines[22]);
+    assert!(lines[23].contains("`ZZ` is not"), "{}", lines[23]);
+    assert_eq!((key(&mut app, KeyCode::Esc), app.mode.clone()), (None, Mode::Watch));
+    // Before the answer too, Esc is about the line.
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, asked);
+    key(&mut app, KeyCode::Enter);
+    assert_eq!(key(&mut app, KeyCode::Esc), None);
+    app.on(Event::Engine(refused(asked)));
+    assert_eq!(app.mode, Mode::Watch);
+    // One of several that is there already leaves the others as they are.
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, "hello,go on");
+    key(&mut app, KeyCode::Enter);
+    app.on(Event::Engine(refused("hello")));
+    assert_eq!(app.mode, Mode::Watch);
+}
+
+#[test]
+fn all_that_was_added_is_told_and_so_is_what_goes() {
+    let mut app = app();
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, "go, wait");
+    key(&mut app, KeyCode::Enter);
+    app.on(Event::Engine(News::KeywordAdded(listened(2, "go", "G OW"))));
+    app.on(Event::Engine(News::KeywordAdded(listened(3, "wait", "W EY T"))));
+    let lines = drawn(&app, 80, 24);
+    assert!(lines[23].contains("listening for `go`, `wait`"), "{}", lines[23]);
+    assert!(lines[22].contains("q quit"), "the keys stay: {}", lines[22]);
+    app.on(Event::Engine(News::KeywordRemoved(KeywordId(0))));
+    let lines = drawn(&app, 80, 24);
+    assert!(lines[23].contains("no longer listening for `hello`"), "{}", lines[23]);
+}
+
+#[test]
+fn a_narrow_screen_shows_what_matters_most() {
+    let mut app = app();
+    app.rows[0].name = "smart mirror on the wall".into();
+    for (width, height) in [(80, 24), (60, 24), (40, 24), (40, 10)] {
+        let lines = drawn(&app, width, height);
+        let foot = &lines[usize::from(height) - 1];
+        assert!(foot.contains("? help") && foot.contains("q quit") && foot.contains("a add"), "{width}: {foot}");
+        assert!(foot.contains("p pause"), "{width}: {foot}");
+        let label = lines.iter().find(|l| l.contains('▸')).expect("the first keyword");
+        assert!(label.contains("▸ smart") && label.contains("  0.00  threshold 0.50"), "{width}: {label}");
+        app.mode = Mode::Help;
+        let help = drawn(&app, width, 24).join(" ");
+        let words = help.split([' ', '│']).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+        assert!(width < 60 || words.contains("threshold line: what a score must reach"), "{width}: {words}");
+        assert!(words.contains("reach") && words.contains("in --keywords)"), "{width}: {words}");
+        app.mode = Mode::Type("a word that is long".into());
+        let foot = drawn(&app, width, height).pop().expect("a row");
+        assert!(foot.contains("Enter") && foot.contains("Esc"), "{width}: {foot}");
+        app.mode = Mode::Watch;
+    }
+    assert!(drawn(&app, 80, 24).iter().any(|l| l.contains("▸ smart mirror on the w…  0.00")));
+    for i in 2..40 {
+        app.on(Event::Engine(News::KeywordAdded(listened(i, "more", "M AO R"))));
+    }
+    let all = drawn(&app, 80, 24).join("\n");
+    assert!(all.contains("`more` and 33 more") && all.contains("of 40 ─"), "{all}");
+    (app.selected, app.message) = (0, None);
+    let all = drawn(&app, 80, 24).join("\n");
+    assert!(all.contains("keywords 1-9 of 40"), "{all}");
+}
+
+#[test]
 fn typing_can_be_left_and_nothing_is_not_sent() {
     let mut app = app();
     for last in [KeyCode::Esc, KeyCode::Enter] {

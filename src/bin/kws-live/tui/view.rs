@@ -30,6 +30,29 @@ const HELP: [(&str, &str); 8] = [
     ("", "threshold line: what a score must reach"),
 ];
 
+/// Columns of the keys in the help.
+const KEY: u16 = 12;
+
+/// Keys, what they do, and how important they are where there is no room for all.
+const KEYS: [(&str, &str, u8); 7] = [
+    ("a", "add", 4),
+    ("d", "remove", 2),
+    ("↑↓", "select", 0),
+    ("←→", "threshold", 1),
+    ("p", "pause", 3),
+    ("?", "help", MOST),
+    ("q", "quit", MOST),
+];
+const MOST: u8 = 5;
+
+/// What can be done while a keyword is typed, in less and less room.
+const TYPING: [&str; 3] = ["Enter adds, Esc leaves", "Enter, Esc", "Esc"];
+
+/// Rows of a screen with room for a notice and the keys.
+const BOTH: u16 = 8;
+/// Columns of a name at least.
+const LEAST_NAME: usize = 4;
+
 fn dim() -> Style {
     Style::new().fg(Color::DarkGray)
 }
@@ -158,8 +181,22 @@ impl App {
         frame.render_widget(Line::from(spans), area);
     }
 
+    /// Rows of a keyword, and how many keywords are shown in so many rows.
+    fn room(&self, rows: u16) -> (u16, usize) {
+        let count = (self.rows.len() as u16).max(1);
+        let tall = (rows / count).clamp(2, TALLEST).min(rows);
+        (tall, usize::from(rows.checked_div(tall).unwrap_or(0)))
+    }
+
     fn keywords(&self, frame: &mut Frame<'_>, area: Rect) {
-        let mut block = Block::bordered().border_type(BorderType::Rounded).border_style(dim()).title(" keywords ");
+        let (tall, shown) = self.room(if area.height >= 3 { area.height - 2 } else { area.height });
+        let first = (self.selected + 1).saturating_sub(shown);
+        let title = if shown < self.rows.len() {
+            format!(" keywords {}-{} of {} ", first + 1, first + shown, self.rows.len())
+        } else {
+            " keywords ".into()
+        };
+        let mut block = Block::bordered().border_type(BorderType::Rounded).border_style(dim()).title(title);
         if let Some(row) = self.current() {
             block = block.title_bottom(Line::from(format!(" {}: {} ", row.name, row.phones)).style(Color::Cyan));
         }
@@ -172,13 +209,6 @@ impl App {
             frame.render_widget(Line::from(" none yet: press a to add one").style(dim()), inner);
             return;
         }
-        let count = self.rows.len() as u16;
-        let tall = (inner.height / count.max(1)).clamp(2, TALLEST).min(inner.height);
-        if tall == 0 {
-            return;
-        }
-        let shown = usize::from(inner.height / tall);
-        let first = (self.selected + 1).saturating_sub(shown);
         for (place, (index, row)) in self.rows.iter().enumerate().skip(first).take(shown).enumerate() {
             let spot = Rect { y: inner.y + place as u16 * tall, height: tall, ..inner };
             keyword(frame, spot, row, index == self.selected);
@@ -217,17 +247,28 @@ impl App {
         }
     }
 
-    /// Rows of the bottom: a long notice takes up to a third of the screen.
+    /// Rows of the bottom: a long notice takes up to a third of the screen, below the keys where there is room for both.
     fn foot_height(&self, area: Rect) -> u16 {
+        let keys = u16::from(area.height >= BOTH);
         match self.notice() {
-            Some((text, _)) if !matches!(self.mode, Mode::Type(_)) => {
-                (wrapped(text, area.width).len() as u16).clamp(1, (area.height / 3).max(1))
+            Some((text, _)) if keys == 1 || !matches!(self.mode, Mode::Type(_)) => {
+                keys + (wrapped(text, area.width).len() as u16).clamp(1, (area.height / 3).max(1))
             }
             _ => 1,
         }
     }
 
     fn foot(&self, frame: &mut Frame<'_>, area: Rect) {
+        if area.is_empty() {
+            return;
+        }
+        let notice = self.notice().filter(|_| area.height > 1 || !matches!(self.mode, Mode::Type(_)));
+        let keys = u16::from(notice.is_none() || frame.area().height >= BOTH);
+        let [area, below] = Layout::vertical([Constraint::Length(keys), Constraint::Fill(1)]).areas(area);
+        if let Some((text, colour)) = notice {
+            let lines: Vec<Line<'_>> = wrapped(text, below.width).into_iter().map(Line::from).collect();
+            frame.render_widget(Paragraph::new(lines).style(colour), below);
+        }
         if area.is_empty() {
             return;
         }
@@ -239,26 +280,42 @@ impl App {
             frame.set_cursor_position(Position::new(area.x + (width - hidden).min(area.width - 1), area.y));
             let hint = area.width.saturating_sub(width + 2);
             frame.render_widget(Paragraph::new(line).scroll((0, hidden)), area);
-            let help = "Enter adds, Esc leaves";
-            if usize::from(hint) > help.len() {
+            if let Some(help) = TYPING.into_iter().find(|help| usize::from(hint) > help.len()) {
                 let spot = Rect { x: area.x + width + 2, width: hint, ..area };
                 frame.render_widget(Line::from(help).style(dim()).right_aligned(), spot);
             }
             return;
         }
-        if let Some((text, colour)) = self.notice() {
-            let lines: Vec<Line<'_>> = wrapped(text, area.width).into_iter().map(Line::from).collect();
-            frame.render_widget(Paragraph::new(lines).style(colour), area);
-            return;
-        }
-        let keys = [("a", "add"), ("d", "remove"), ("↑↓", "select"), ("←→", "threshold"), ("p", "pause")];
-        let mut spans = Vec::new();
-        for (key, what) in keys.into_iter().chain([("?", "help"), ("q", "quit")]) {
-            spans.push(Span::from(format!(" {key}")).bold());
-            spans.push(Span::styled(format!(" {what} "), dim()));
-        }
-        frame.render_widget(Line::from(spans), area);
+        frame.render_widget(keys_within(area.width), area);
     }
+}
+
+/// The keys for which there is room.
+fn keys_within(width: u16) -> Line<'static> {
+    let line = |least: u8| {
+        let keys = KEYS.into_iter().filter(|(_, _, importance)| *importance >= least);
+        let spans = keys.flat_map(|(key, what, _)| {
+            [Span::from(format!(" {key}")).bold(), Span::styled(format!(" {what} "), dim())]
+        });
+        Line::from(spans.collect::<Vec<_>>())
+    };
+    (0..MOST).map(line).find(|line| line.width() <= usize::from(width)).unwrap_or_else(|| line(MOST))
+}
+
+/// The beginning of a text that is too wide.
+fn shortened(text: &str, width: usize) -> String {
+    if Span::from(text).width() <= width {
+        return text.into();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        out.push(c);
+        if Span::from(out.as_str()).width() >= width {
+            out.pop();
+            break;
+        }
+    }
+    out + "…"
 }
 
 /// Breaks text between words, one column in from the left.
@@ -285,11 +342,14 @@ fn keyword(frame: &mut Frame<'_>, area: Rect, row: &Row, selected: bool) {
     let [label, trace] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let over = row.score >= row.threshold;
     let name = if selected { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
+    let score = Span::styled(format!("  {:.2}", row.score), if over { Color::Green } else { Color::Blue });
+    let threshold = Span::styled(format!("  threshold {:.2}", row.threshold), Color::Yellow);
+    let room = usize::from(area.width).saturating_sub(2 + score.width() + threshold.width()).max(LEAST_NAME);
     let mut spans = vec![
         Span::styled(if selected { "▸ " } else { "  " }, Color::Cyan),
-        Span::styled(row.name.to_string(), name),
-        Span::styled(format!("  {:.2}", row.score), if over { Color::Green } else { Color::Blue }),
-        Span::styled(format!("  threshold {:.2}", row.threshold), Color::Yellow),
+        Span::styled(shortened(&row.name, room), name),
+        score,
+        threshold,
     ];
     if row.hits > 0 {
         spans.push(Span::styled(format!("  {} heard", row.hits), Color::Green));
@@ -299,13 +359,19 @@ fn keyword(frame: &mut Frame<'_>, area: Rect, row: &Row, selected: bool) {
 }
 
 fn help(frame: &mut Frame<'_>, area: Rect) {
-    let width = 50.min(area.width);
-    let height = (HELP.len() as u16 + 2).min(area.height);
-    let spot = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    let widest = HELP.iter().map(|(_, what)| what.len()).max().unwrap_or(0) as u16;
+    let width = (KEY + 1 + widest + 2).min(area.width);
+    let room = width.saturating_sub(KEY + 1);
     let lines: Vec<Line<'_>> = HELP
         .iter()
-        .map(|(key, what)| Line::from(vec![Span::from(format!(" {key:12}")).bold(), Span::from(*what)]))
+        .flat_map(|(key, what)| wrapped(what, room).into_iter().enumerate().map(|(row, text)| (*key, row, text)))
+        .map(|(key, row, text)| {
+            let key = format!(" {:KEY$}", if row == 0 { key } else { "" }, KEY = usize::from(KEY) - 1);
+            Line::from(vec![Span::from(key).bold(), Span::from(text)])
+        })
         .collect();
+    let height = (lines.len() as u16 + 2).min(area.height);
+    let spot = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, spot);
     let block = Block::bordered().border_type(BorderType::Rounded).title(" keys ").title_bottom(" any key closes ");
     frame.render_widget(Paragraph::new(lines).block(block), spot);
