@@ -55,10 +55,14 @@ impl Recordings {
                 let kinds = EXTENSIONS.join(", ");
                 ensure!(
                     (all.files.len(), all.unlisted) != before,
-                    "{}: no recording in this folder or below it ({kinds})",
+                    "{}: no recording in this folder or below it ({kinds}; links to folders are not followed)",
                     path.display()
                 );
             } else {
+                ensure!(
+                    path.as_os_str() != "-" || path.exists(),
+                    "scan reads files; raw sound on standard input is for the live mode: kws-live --input -"
+                );
                 all.files.push(path.clone());
             }
         }
@@ -79,10 +83,14 @@ impl Recordings {
         for entry in entries {
             let path = entry.path();
             let known = |e: &OsStr| EXTENSIONS.iter().any(|k| e.eq_ignore_ascii_case(k));
+            let link = entry.file_type().is_ok_and(|t| t.is_symlink());
             // A link to a folder may lead back up: only folders themselves are followed.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 self.below(&path);
-            } else if path.extension().is_some_and(known) && path.is_file() {
+            } else if link && path.is_dir() {
+                note(&format!("kws-live: {}: a link to a folder is not followed; name that folder", path.display()));
+            } else if path.extension().is_some_and(known) && (path.is_file() || link && !path.exists()) {
+                // A link to nothing is told when it cannot be read.
                 self.files.push(path);
             }
         }
