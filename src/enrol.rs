@@ -31,9 +31,45 @@ pub enum EnrolError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A recording of more than can be heard as one.
+    #[error(
+        "example {number} of `{name}`: in its {seconds:.1} s there are {count} sounds, at most {most} can be heard as one; \
+         cut the recording to the word"
+    )]
+    TooLong {
+        /// The keyword.
+        name: String,
+        /// Which recording, from 1.
+        number: usize,
+        /// Length of what is said in it.
+        seconds: f32,
+        /// Phones that are heard in it.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
     /// A keyword from recordings without one.
     #[error("`{0}` has no example recordings; give at least one file")]
     NoExamples(String),
+}
+
+impl EnrolError {
+    /// Which recording it is about, from 1.
+    pub fn example(&self) -> Option<usize> {
+        match self {
+            Self::NoSpeech { number, .. } | Self::TooLong { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+/// A doubt about one of the recordings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Doubt {
+    /// Which, from 1.
+    pub example: usize,
+    /// What is so and what to do, one sentence.
+    pub text: String,
 }
 
 /// A keyword with what its owner should know about it.
@@ -41,12 +77,15 @@ pub enum EnrolError {
 pub struct Enrolled {
     /// Ready for [`crate::spotter::Spotter::add`].
     pub keyword: Keyword,
-    /// Doubts worth showing, one sentence each.
-    pub warnings: Vec<String>,
+    /// Doubts worth showing.
+    pub warnings: Vec<Doubt>,
 }
 
 /// A word of the wrong text has this cosine with a recording, or less, most of the time.
 const MISMATCH: f32 = 0.3;
+
+/// Phones of a recording at most: as many as a typed text may have.
+const MOST_PHONES: usize = 40;
 
 /// What a recording may be, at most, and the probability of each of these, but the first, at least.
 const GUESSES: usize = 4;
@@ -137,7 +176,7 @@ impl Enroller {
     /// head has the mean of the examples in place of the words.
     ///
     /// # Errors
-    /// [`EnrolError::NoSpeech`] names the recording in which nothing is said.
+    /// [`EnrolError::NoSpeech`] names the recording in which nothing is said, [`EnrolError::TooLong`] one of more than a word.
     pub fn examples(
         &mut self,
         name: &str,
@@ -150,7 +189,13 @@ impl Enroller {
         let mut spoken = Vec::new();
         for (i, samples) in recordings.iter().enumerate() {
             let refuse = |reason: String| EnrolError::NoSpeech { name: name.into(), number: i + 1, reason };
-            spoken.push(self.spoken(samples, refuse)?);
+            let (segment, seconds) = self.spoken(samples, refuse)?;
+            let count = segment.phones().map_or(0, |phones| phones.len());
+            if count > MOST_PHONES {
+                let (name, number, most) = (name.into(), i + 1, MOST_PHONES);
+                return Err(EnrolError::TooLong { name, number, seconds, count, most });
+            }
+            spoken.push(segment);
         }
         let mean = Embedding::blend(spoken.iter().map(|s| (1.0, &s.embedding))).ok_or_else(|| broken_tower(name))?;
         let mut warnings = Vec::new();
@@ -173,10 +218,12 @@ impl Enroller {
             for (i, s) in spoken.iter().enumerate() {
                 let best = typed.pronunciations.iter().map(|p| p.embedding.cosine(&s.embedding)).fold(-1.0, f32::max);
                 if best < MISMATCH {
-                    warnings.push(format!(
-                        "example {} of `{name}` does not sound like the typed text (cosine {best:.2})",
+                    let text = format!(
+                        "example {} of `{name}` does not sound like the typed text (cosine {best:.2}) and is used all the \
+                         same; record it again, or leave it out",
                         i + 1
-                    ));
+                    );
+                    warnings.push(Doubt { example: i + 1, text });
                 }
             }
         } else {
@@ -197,7 +244,12 @@ impl Enroller {
                 .map(|(_, o)| s.embedding.cosine(&o.embedding))
                 .collect();
             if !others.is_empty() && others.iter().all(|c| *c < MISMATCH) {
-                warnings.push(format!("example {} of `{name}` does not sound like the other examples", i + 1));
+                let text = format!(
+                    "example {} of `{name}` does not sound like the other examples and is used all the same; record it \
+                     again, or leave it out",
+                    i + 1
+                );
+                warnings.push(Doubt { example: i + 1, text });
             }
         }
         let keyword = Keyword { name: name.into(), pronunciations, threshold: typed.and_then(|t| t.threshold) };
@@ -219,8 +271,8 @@ impl Enroller {
         Ok(words.guesses(&spoken.iter().collect::<Vec<_>>(), GUESSES, LEAST_SHARE)?)
     }
 
-    /// Finds and embeds what is said in a recording.
-    fn spoken(&mut self, samples: &[f32], refuse: impl Fn(String) -> EnrolError) -> Result<Segment, EnrolError> {
+    /// Finds and embeds what is said in a recording; says how long it is, in seconds.
+    fn spoken(&mut self, samples: &[f32], refuse: impl Fn(String) -> EnrolError) -> Result<(Segment, f32), EnrolError> {
         if samples.len() < RATE / 5 {
             return Err(refuse(format!("it lasts {:.2} s", samples.len() as f32 / RATE as f32)));
         }
@@ -244,7 +296,7 @@ impl Enroller {
         if segment.phones().is_some_and(|p| p.len() < 2) {
             return Err(refuse("no speech is heard in it".into()));
         }
-        Ok(segment)
+        Ok((segment, (end - start) as f32 / RATE as f32))
     }
 }
 
@@ -329,6 +381,31 @@ mod tests {
         manifest.files.remove(crate::model::LEVEL_FILE).expect("levels");
         std::fs::write(&path, toml::to_string(&manifest).expect("a manifest")).expect("room on the disk");
         assert_eq!(level(&Bundle::load(folder.path()).expect("a bundle"), "women"), None);
+    }
+
+    #[cfg(feature = "tract")]
+    #[test]
+    fn a_recording_of_more_than_a_word_is_refused() {
+        let bundle = Bundle::embedded().expect("the built-in model");
+        let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("a whole bundle");
+        let long = KeywordSpec::new(&"hello station ".repeat(8));
+        let typed = enroller.text(&long).expect_err("too long");
+        assert!(matches!(typed, EnrolError::Text(TextError::TooLong { most: MOST_PHONES, .. })), "{typed}");
+        let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hello-stop.wav");
+        let whole = crate::audio::decode_16k(&fixture).expect("the fixture");
+        let word = whole[10_000..17_500].to_vec();
+        let error = enroller.examples("q", &[word.clone(), whole.repeat(2)], None).expect_err("whole sentences");
+        assert_eq!(error.example(), Some(2), "{error}");
+        assert!(
+            error.to_string().contains("example 2 of `q`: in its 1") && error.to_string().contains("cut"),
+            "{error}"
+        );
+        let typed = enroller.text(&KeywordSpec::new("kubernetes")).expect("a word");
+        let doubts = enroller.examples("kubernetes", &[word], Some(&typed)).expect("a word").warnings;
+        assert!(
+            doubts.len() == 1 && doubts[0].example == 1 && doubts[0].text.contains("used all the same"),
+            "{doubts:?}"
+        );
     }
 
     #[test]

@@ -21,6 +21,8 @@ fn refused(args: &[&str], part: &str) {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 1, "{args:?}: {error}");
     assert!(lines[0].starts_with("kws-live: ") && lines[0].contains(part), "{args:?}: {error}");
+    // A reason is told once.
+    assert!(lines[0].matches("os error").count() < 2, "{args:?}: {error}");
 }
 
 fn records(stdout: &[u8]) -> Vec<Value> {
@@ -66,7 +68,14 @@ fn bad_inputs_take_one_line_and_status_2() {
         (live(&["--keywords", "hello", "--device", "x"]), "--device"),
         (live(&["--example", "hello"]), "NAME=FILE"),
         (live(&["--example", "hello=no-such-file.wav"]), "no-such-file.wav"),
-        (live(&["--json", "--no-tui", "--keywords", "hello"]), "cannot be used with"),
+        (live(&["--wyoming", "localhost:1", "--keywords", "hello"]), "cannot be used with"),
+        (live(&["--keywords", "hello", "--keywords", "stop"]), "parted by commas"),
+        (live(&["--keywords", "hello", "--threshold", "-1"]), "from 0 to 1"),
+        (live(&["--keywords", "hello", "--provider", "cuda"]), "--backend ort"),
+        (live(&["--keywords", "hello", "--save-max-files", "3"]), "without --save"),
+        (live(&["--keywords", "hello", "--save-max-mb", "3"]), "without --save"),
+        (live(&["--keywords", "hello", "--exec-timeout", "3"]), "without --exec"),
+        (owned(&["scan", "--jobs", "0", "--keywords", "hello", &file]), "from 1 on"),
         (live(&["--keywords", "hello", "--log", "/no/such/folder/log"]), "/no/such/folder/log"),
         (owned(&["--keywords", "hello", "--input", "no-such-file.wav"]), "no-such-file.wav"),
         (owned(&["--keywords", "hello", "--input", &path]), "folder"),
@@ -75,9 +84,11 @@ fn bad_inputs_take_one_line_and_status_2() {
         (owned(&["--keywords", "hello", "--model", &path, "--input", &file]), "manifest.toml"),
         (owned(&["scan", "--keywords", "hello"]), "FILE"),
         (owned(&["scan", &file]), "--keywords"),
+        (owned(&["scan", "--keywords", "hello", "-"]), "kws-live --input -"),
         (owned(&["phones", "?!"]), "?!"),
         (owned(&["completions", "no-shell"]), "no-shell"),
         (owned(&["--no-such-flag"]), "--no-such-flag"),
+        (owned(&["--keyword", "hello"]), "found; tip: a similar"),
     ] {
         refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), part);
     }
@@ -216,6 +227,21 @@ fn a_reader_that_leaves_is_no_error() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_cannot_be_written_are_told_of() {
+    let file = recording().display().to_string();
+    let scan = ["scan", "--keywords", "hello", "--threshold", LOW, &file];
+    for args in [&scan[..], &["--input", &file, "--keywords", "hello", "--threshold", LOW], &["phones", "hello"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device that takes nothing");
+        let out = program(args).stdout(full).output().expect("the program starts");
+        let error = text(&out.stderr);
+        let told =
+            error.lines().filter(|l| l.starts_with("kws-live: cannot write to standard output: No space")).count();
+        assert_eq!((out.status.code(), told), (Some(2), 1), "{args:?}: {error}");
+    }
+}
+
 #[test]
 fn a_search_decides_over_all_files_and_shows_the_most_relevant_place_first() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -321,6 +347,59 @@ fn scan_goes_on_after_a_folder_that_cannot_be_listed() {
     assert!(notes.contains("1 of 2 files could not be scanned; folders that could not be listed: 1"), "{notes}");
 }
 
+#[cfg(unix)]
+#[test]
+fn links_in_a_folder_are_not_passed_over_in_silence() {
+    use std::os::unix::fs::symlink;
+
+    let home = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir_all(at("real")).expect("room on the disk");
+    std::fs::create_dir_all(at("only/links")).expect("room on the disk");
+    std::fs::copy(recording(), at("real/z.wav")).expect("room on the disk");
+    symlink(at("nowhere"), at("real/dead.wav")).expect("a link");
+    symlink(at("nowhere"), at("real/dead.txt")).expect("a link");
+    symlink(at("real"), at("only/links/more")).expect("a link");
+    symlink(at("only"), at("real/loop")).expect("a link");
+    let out = run(&["scan", "--json", "--keywords", "hello", "--threshold", LOW, &at("real").display().to_string()]);
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{notes}");
+    assert!(notes.contains("dead.wav: No such file") && notes.contains("1 of 2 files"), "{notes}");
+    assert!(notes.contains("loop: a link to a folder is not followed") && !notes.contains("dead.txt"), "{notes}");
+    assert!(!records(&out.stdout).is_empty(), "the rest is searched");
+    let out = run(&["scan", "--keywords", "hello", &at("only").display().to_string()]);
+    let notes = text(&out.stderr);
+    assert!(notes.contains("more: a link to a folder") && notes.contains("are not followed"), "{notes}");
+}
+
+#[test]
+fn samples_that_are_no_numbers_are_counted() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/damaged/not-a-number.wav");
+    let file = file.display().to_string();
+    for args in [["scan", "--keywords", "hello", &file], ["--input", &file, "--keywords", "hello"]] {
+        let told = text(&run(&args).stderr);
+        assert_eq!(told.matches("samples are no numbers").count(), 1, "{args:?}: {told}");
+    }
+}
+
+#[test]
+fn a_recording_that_is_no_example_is_named() {
+    let file = recording().display().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let short = folder.path().join("short.wav");
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(&short, spec).expect("room on the disk");
+    (0..1_600).for_each(|_| writer.write_sample(0_i16).expect("room on the disk"));
+    writer.finalize().expect("room on the disk");
+    let example = format!("q={}", short.display());
+    refused(&["scan", "--example", &example, &file], "short.wav: example 1 of `q`: it lasts 0.10 s");
+}
+
 #[test]
 fn damage_in_a_recording_is_told_and_the_rest_is_heard() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -404,7 +483,7 @@ fn phones_tell_where_they_come_from() {
 
 #[test]
 fn completions_and_help_know_the_options() {
-    for args in [["completions", "bash"].as_slice(), &["completions", "zsh"], &["--help"]] {
+    for args in [["completions", "bash"].as_slice(), &["completions", "zsh"], &["--help"], &["help", "--help"]] {
         let out = run(args);
         let script = text(&out.stdout);
         assert_eq!(out.status.code(), Some(0));

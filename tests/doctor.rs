@@ -49,6 +49,7 @@ fn a_machine_without_a_microphone_fails_in_that_alone_and_says_what_to_do() {
     let microphone = of(&found, "microphone");
     assert!(microphone["advice"].as_str().is_some_and(|a| a.contains("--input FILE")), "{microphone}");
     assert!(of(&found, "model")["text"].as_str().is_some_and(|t| t.contains("sums are right")));
+    assert_eq!(of(&found, "level")["status"], "skip");
     let backend = of(&found, "backend")["text"].as_str().expect("text").to_owned();
     assert!(backend.contains("tract hears `hello` (score 0."), "{backend}");
 
@@ -57,6 +58,7 @@ fn a_machine_without_a_microphone_fails_in_that_alone_and_says_what_to_do() {
     let out = command.output().expect("the program starts");
     let lines = text(&out.stdout);
     assert_eq!((out.status.code(), lines.lines().count()), (Some(2), 7), "{lines}");
+    assert!(!text(&out.stderr).contains("say something"), "nothing is recorded: {}", text(&out.stderr));
     assert!(lines.lines().any(|l| l.starts_with("fail  microphone  ") && l.contains("; ")), "{lines}");
 }
 
@@ -87,10 +89,33 @@ fn a_configuration_is_looked_at_with_all_that_it_names() {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a file of one's own");
         let (found, _, _) =
-            doctor(&format!("{input}keywords = \"hello\"\nlisten = \"127.0.0.1:1\"\nlisten-token = \"a secret\"\n"));
+            doctor(&format!("{input}keywords = \"hello\"\nlisten = \"127.0.0.1:0\"\nlisten-token = \"a secret\"\n"));
         let check = of(&found, "config");
         assert!(check["status"] == status && check.to_string().contains(part), "{mode:o}: {check}");
         assert!(!check.to_string().contains("a secret"), "{check}");
+    }
+
+    // A port that somebody has, perhaps the service itself, is a doubt.
+    #[cfg(feature = "http")]
+    {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let (found, status, _) = doctor(&format!("{input}keywords = \"hello\"\nlisten = \"{address}\"\n"));
+        let check = of(&found, "config");
+        assert!(status == Some(0) && check["status"] == "warn", "{check}");
+        assert!(check.to_string().contains("kws.toml: line 3: --listen"), "{check}");
+    }
+
+    // Nothing is said of what a broken configuration may hold.
+    for config in ["keywords = \"hello\"\nkeywordz = 1\n", "keywords = \"hello"] {
+        let (found, status, notes) = doctor(config);
+        assert_eq!((status, notes.contains("keywords")), (Some(2), false), "{found:?}");
+        for name in ["keywords", "broker"] {
+            let check = of(&found, name);
+            let skipped =
+                check["status"] == "skip" && check["text"].as_str().is_some_and(|t| t.contains("not looked at"));
+            assert!(skipped || name == "broker" && !cfg!(feature = "mqtt"), "{check}");
+        }
     }
 
     let damaged = folder.path().join("model");
@@ -105,6 +130,7 @@ fn a_configuration_is_looked_at_with_all_that_it_names() {
     let model = format!("{input}keywords = \"hello\"\nmodel = {:?}\n", damaged.display().to_string());
     for (config, bad, part) in [
         (format!("{input}keyword = \"hello\"\n"), "config", "line 2"),
+        (format!("{input}keywords = \"hello\"\nsave = \"/proc/x\"\n"), "config", "kws.toml: line 3: --save"),
         (format!("{input}keywords = \"hello\"\nexec = \"no-such-program-anywhere\"\n"), "config", "no-such-program"),
         (format!("{input}keywords = \"hello, x=[NO]\"\n"), "keywords", "ARPAbet"),
         (model, "model", "window.onnx is damaged"),

@@ -356,8 +356,17 @@ fn what_would_not_start_does_not_pass_the_check() {
     let clips = folder.path().join("clips");
     let here = folder.path().to_owned();
     let near = format!("input = {:?}\nsave = {clips:?}\nsave-near", recording());
+    let file_input = format!("input = {:?}", recording());
     for (lines, part) in [
-        ("input = \"no-such-file.wav\"".to_owned(), Some("no-such-file.wav")),
+        ("input = \"no-such-file.wav\"".to_owned(), Some("kws.toml: line 3: cannot read")),
+        (format!("{file_input}\nsave = \"/proc/x\""), Some("kws.toml: line 4: --save")),
+        (format!("{file_input}\nlog = \"no/such/folder/log\""), Some("kws.toml: line 4: ")),
+        #[cfg(feature = "http")]
+        (
+            format!("{file_input}\nlisten = \"192.0.2.1:99\"\nlisten-token = \"a secret\""),
+            Some("kws.toml: line 4: --listen: cannot listen at 192.0.2.1:99"),
+        ),
+        ("wyoming = \"192.0.2.1:99\"".into(), Some("kws.toml: line 3: --wyoming: cannot listen at")),
         (format!("input = {noise:?}"), Some("noise.wav")),
         (format!("input = {here:?}"), Some("folder")),
         (format!("input = {:?}\ndevice = \"x\"", recording()), Some("--device")),
@@ -380,6 +389,17 @@ fn what_would_not_start_does_not_pass_the_check() {
             assert_ne!(started.status.code(), Some(2), "{lines}: {same}");
         }
     }
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn a_port_that_the_service_itself_has_passes_the_check() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let address = taken.local_addr().expect("an address");
+    write!(file, "keywords = \"hello\"\nlisten = \"{address}\"\n").expect("room on the disk");
+    let out = run(&["--config", &file.path().display().to_string(), "--check-config"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
 }
 
 #[test]
@@ -415,7 +435,9 @@ fn a_configuration_is_used_and_the_command_line_overrides_it() {
     let found = records(&out.stdout);
     assert!(["hello", "stop"].iter().all(|w| found.iter().any(|r| r["keyword"] == *w)), "{found:?}");
     let out = run(&["--config", &file, "--keywords", "stop", "--no-tui"]);
-    assert!(out.status.success() && text(&out.stdout).lines().all(|l| l.ends_with("stop")), "{}", text(&out.stdout));
+    let found = records(&out.stdout);
+    assert!(out.status.success() && !found.is_empty(), "JSON without a screen is JSON: {}", text(&out.stdout));
+    assert!(found.iter().all(|r| r["keyword"] == "stop"), "{found:?}");
 }
 
 #[test]

@@ -151,6 +151,19 @@ fn clients_that_hold_on_take_no_more_than_their_places() {
 }
 
 #[test]
+fn head_is_answered_without_a_body() {
+    let live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0"]);
+    let address = live.address();
+    for path in ["/health", "/metrics", "/events"] {
+        let answer = ask(&address, &format!("HEAD {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"));
+        assert!(
+            answer.starts_with("HTTP/1.1 ") && !answer.contains(" 405 ") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn a_token_is_asked_for() {
     let live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0", "--listen-token", "secret"]);
     let address = live.address();

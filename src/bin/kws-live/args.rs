@@ -6,6 +6,7 @@ mod mqtt;
 mod service;
 
 use std::error::Error;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -18,7 +19,7 @@ pub use microphone::MicrophoneArgs;
 pub use mqtt::{Broker, MqttArgs};
 #[cfg(feature = "http")]
 pub use service::HttpArgs;
-pub use service::ServiceArgs;
+pub use service::{Lines, ServiceArgs};
 
 /// Live keyword spotting: type any word, it listens.
 ///
@@ -60,14 +61,22 @@ pub struct ModelArgs {
     /// Inference engine: tract (always there) or ort (ONNX Runtime, from ORT_DYLIB_PATH)
     #[arg(long, value_name = "NAME", default_value_t)]
     pub backend: Backend,
-    /// Where ONNX Runtime computes: cpu or cuda
-    #[arg(long, value_name = "NAME", default_value = "cpu")]
-    pub provider: Provider,
+    /// Where ONNX Runtime (--backend ort) computes: cpu, which it does without this, or cuda
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<Provider>,
 }
 
 impl ModelArgs {
     pub fn choice(&self) -> BackendChoice {
-        BackendChoice { backend: self.backend, provider: self.provider }
+        BackendChoice { backend: self.backend, provider: self.provider.unwrap_or_default() }
+    }
+
+    /// Whether they go together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.provider.is_some() && self.backend != Backend::Ort {
+            return Err(format!("--provider does nothing with the {} backend; add --backend ort", self.backend));
+        }
+        Ok(())
     }
 }
 
@@ -84,10 +93,10 @@ pub struct KeywordArgs {
     #[arg(long = "example", short, value_name = "NAME=FILE[,FILE...]")]
     pub examples: Vec<Example>,
     /// 0 (deaf) to 1 (jumpy)
-    #[arg(long, value_name = "0..1", default_value = "0.5", value_parser = unit)]
+    #[arg(long, value_name = "0..1", default_value = "0.5", value_parser = unit, allow_negative_numbers = true)]
     pub sensitivity: f32,
     /// Score that counts as a detection, 0 to 1, in place of the sensitivity
-    #[arg(long, value_name = "0..1", value_parser = unit)]
+    #[arg(long, value_name = "0..1", value_parser = unit, allow_negative_numbers = true)]
     pub threshold: Option<f32>,
 }
 
@@ -152,11 +161,11 @@ pub struct LiveArgs {
     /// One JSON object a detection, a line each
     #[arg(long)]
     pub json: bool,
-    /// One line a detection; what a pipe gets without asking
-    #[arg(long, conflicts_with = "json")]
+    /// One line a detection; what a pipe gets without asking. With --json one JSON object
+    #[arg(long)]
     pub no_tui: bool,
     /// Stop after so many seconds of audio
-    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    #[arg(long, value_name = "SECONDS", value_parser = positive, allow_negative_numbers = true)]
     pub duration: Option<f64>,
     /// Tell at the end when the first audio was heard, what it cost and what was lost
     #[arg(long)]
@@ -189,8 +198,8 @@ pub struct ScanArgs {
     #[arg(long, conflicts_with_all = ["best", "threshold"])]
     pub search: bool,
     /// Files at a time; without it one a core
-    #[arg(long, short, value_name = "N")]
-    pub jobs: Option<std::num::NonZeroUsize>,
+    #[arg(long, short, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// Options of `doctor`.
@@ -221,6 +230,14 @@ fn unit(text: &str) -> Result<f32, String> {
     }
 }
 
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a number of files from 1 on".into())
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number from 1 on".into())
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         // A year: more than a Duration's worth would panic.
@@ -244,8 +261,35 @@ pub fn one_line(error: &clap::Error) -> String {
         }
     }
     let lines = text.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:") && !l.starts_with("For more"));
-    let line = lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
-    format!("{}; see --help", line.trim_start_matches("error: "))
+    let mut line = String::new();
+    for part in lines.filter(|l| !l.is_empty()) {
+        line += match part {
+            _ if line.is_empty() => "",
+            _ if part.starts_with("tip:") => "; ",
+            _ if part.starts_with('[') || line.ends_with(':') => " ",
+            _ => ", ",
+        };
+        line += part;
+    }
+    let more = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) if error.kind() == ErrorKind::ArgumentConflict && doubled(error, arg) => {
+            if arg.starts_with("--keywords ") {
+                "; several are one list, parted by commas: -k \"hello,stop\""
+            } else {
+                "; give it once"
+            }
+        }
+        _ => "",
+    };
+    format!("{}{more}; see --help", line.trim_start_matches("error: "))
+}
+
+/// Whether an option stands there twice that can stand there once.
+fn doubled(error: &clap::Error, arg: &str) -> bool {
+    match error.get(ContextKind::PriorArg) {
+        Some(ContextValue::String(prior)) => prior == arg,
+        _ => false,
+    }
 }
 
 /// What is said of a broken value that must not be shown; `None` if it may be.
@@ -313,7 +357,7 @@ mod tests {
             vec!["kws-live", "--sensitivity", "2"],
             vec!["kws-live", "--nonsense"],
             vec!["kws-live", "scan"],
-            vec!["kws-live", "--json", "--no-tui"],
+            vec!["kws-live", "--wyoming", "a:1", "--duration", "3"],
             vec!["kws-live", "--backend", "torch"],
         ] {
             let error = Args::try_parse_from(&line).expect_err("broken on purpose");

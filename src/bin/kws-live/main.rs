@@ -38,7 +38,11 @@ fn hush() {
 fn main() -> ExitCode {
     hush();
     let started = Instant::now();
-    let line: Vec<OsString> = std::env::args_os().collect();
+    let mut line: Vec<OsString> = std::env::args_os().collect();
+    if line.get(1).is_some_and(|first| first == "help") {
+        // It is asked for already.
+        line.retain(|arg| arg != "--help" && arg != "-h");
+    }
     let args = match service::config::load(&line) {
         Ok(args) => args,
         Err(error) => {
@@ -53,10 +57,12 @@ fn main() -> ExitCode {
             };
         }
     };
+    let live = &args.live;
+    let placed = |error| service::config::placed(error, live, live.service.check_config);
     let outcome = match args.command {
-        None if args.live.service.check_config => cmd::check::run(&args.live),
-        None if args.live.service.wyoming.is_some() => cmd::wyoming::run(&args.live, line, started),
-        None => cmd::live::run(&args.live, line, started),
+        None if live.service.check_config => cmd::check::run(live).map_err(placed),
+        None if live.service.wyoming.is_some() => cmd::wyoming::run(live, line, started).map_err(placed),
+        None => cmd::live::run(live, line, started).map_err(placed),
         Some(Command::Scan(scan)) => cmd::scan::run(&scan),
         Some(Command::Phones(phones)) => cmd::phones::run(&phones),
         Some(Command::Devices) => cmd::devices::run(),

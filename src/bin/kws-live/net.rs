@@ -1,10 +1,24 @@
 //! What the ends for other programs share: a limit on connections, and an end of a connection that lets the last words arrive.
 
-use std::io::{self, Read};
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// Why an address cannot be listened at, and what to do.
+pub fn refused(option: &str, address: impl Display, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => "choose a port that is free",
+        ErrorKind::AddrNotAvailable => {
+            "that is no address of this machine: use 127.0.0.1 for this machine alone, or 0.0.0.0 for others too"
+        }
+        ErrorKind::PermissionDenied => "choose a port from 1024 on",
+        _ => "choose an address of this machine and a free port",
+    };
+    format!("--{option}: cannot listen at {address}: {error}; {advice}")
+}
 
 /// How long [`hang_up`] waits for the other side.
 const LAST: Duration = Duration::from_millis(500);
@@ -29,8 +43,6 @@ impl Drop for Place {
 /// Whether a read with a time limit failed for no other reason than that nothing came, or that a signal did.
 #[cfg(feature = "http")]
 pub fn is_silence(error: &io::Error) -> bool {
-    use io::ErrorKind;
-
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 

@@ -66,7 +66,7 @@ pub fn print(text: &str) -> io::Result<bool> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(e),
+        Err(e) => Err(io::Error::new(e.kind(), format!("cannot write to standard output: {e}"))),
     }
 }
 

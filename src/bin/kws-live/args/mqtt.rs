@@ -19,18 +19,18 @@ pub struct MqttArgs {
     /// Publish below this topic; without it kws-live/ and the name of this machine
     #[arg(long, value_name = "TOPIC", value_parser = topic)]
     pub mqtt_topic: Option<String>,
-    /// Announce keywords to Home Assistant below this topic; off: not at all
-    #[arg(long, value_name = "TOPIC|off", default_value = "homeassistant", value_parser = topic)]
-    pub mqtt_discovery: String,
+    /// Announce keywords to Home Assistant below this topic; off: not at all [default: homeassistant]
+    #[arg(long, value_name = "TOPIC|off", value_parser = topic)]
+    pub mqtt_discovery: Option<String>,
     /// Keep events that wait for the broker in this folder, so that they outlive the program
     #[arg(long, value_name = "DIR")]
     pub mqtt_spool: Option<PathBuf>,
-    /// Events that may wait for the broker; the oldest go first
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
-    pub mqtt_spool_max_events: u32,
-    /// Kilobytes of them; the oldest go first
-    #[arg(long, value_name = "KB", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
-    pub mqtt_spool_max_kb: u32,
+    /// Events that may wait for the broker; the oldest go first [default: 1000]
+    #[arg(long, value_name = "N", value_parser = super::count, allow_negative_numbers = true)]
+    pub mqtt_spool_max_events: Option<u32>,
+    /// Kilobytes of them; the oldest go first [default: 1000]
+    #[arg(long, value_name = "KB", value_parser = super::count, allow_negative_numbers = true)]
+    pub mqtt_spool_max_kb: Option<u32>,
 }
 
 /// A broker, as its URL names it.

@@ -1,21 +1,27 @@
 //! `--check-config`: everything that can be wrong before the first sound, as far as it can be known without opening a device.
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use kws_live::audio::{FileSource, Pace};
 use kws_live::detect::Keyword;
 use kws_live::model::Bundle;
 
 use super::listen::{Listening, Wanted};
+use super::trial;
 use crate::args::{Input, LiveArgs};
 use crate::events::Plan;
 use crate::output::print;
+use crate::service::config::Of;
 
 /// One line and status 0, or an error.
 pub fn run(args: &LiveArgs) -> anyhow::Result<bool> {
     let wanted = Wanted::read(&args.keywords)?.some()?;
     options(args)?;
     Plan::check(&args.service)?;
-    source(args)?;
+    // The service itself may run, and have its ports.
+    if let Some(trouble) = trial::run(args).into_iter().find(|trouble| !trouble.in_use) {
+        return Err(trouble.error);
+    }
+    source(args).of("input")?;
     let Listening { bundle, keywords, .. } = Listening::load(&args.model, &wanted)?;
     near(args, &bundle, &keywords)?;
     let names = keywords.iter().map(|k| k.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -26,12 +32,16 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<bool> {
 
 /// Whether the options about the sound go together; also at the start.
 pub(super) fn options(args: &LiveArgs) -> anyhow::Result<()> {
+    args.model.check().map_err(anyhow::Error::msg).of("provider")?;
     let (microphone, mic) = (&args.microphone, args.input == Input::Mic);
-    ensure!(microphone.device.is_none() || mic, "--device names a microphone; it cannot be used with --input FILE");
-    ensure!(
-        !microphone.wait_for_device || mic,
-        "--wait-for-device waits for a microphone; it cannot be used with --input FILE"
-    );
+    for (given, option, does) in
+        [(microphone.device.is_some(), "device", "names"), (microphone.wait_for_device, "wait-for-device", "waits for")]
+    {
+        if given && !mic {
+            let text = format!("--{option} {does} a microphone; it cannot be used with --input FILE");
+            return Err(anyhow!(text)).of(option);
+        }
+    }
     ensure!(
         cfg!(feature = "mic") || !mic || args.service.wyoming.is_some(),
         "this build has no microphone; use --input FILE, or rebuild with `--features mic`"
@@ -62,6 +72,8 @@ pub(super) fn near(args: &LiveArgs, bundle: &Bundle, keywords: &[Keyword]) -> an
         || format!("above --sensitivity {}", own.sensitivity),
         |threshold| format!("high enough for scores below --threshold {threshold}"),
     );
-    ensure!(least < highest, "--save-near {near} finds no near misses; it must be {what}");
-    Ok(())
+    if least < highest {
+        return Ok(());
+    }
+    Err(anyhow!("--save-near {near} finds no near misses; it must be {what}")).of("save-near")
 }

@@ -1,5 +1,6 @@
 //! What `live` and `scan` share: model and keywords, ready to listen.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -7,13 +8,14 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use kws_live::audio::{Decoder, to_16k};
 use kws_live::detect::Keyword;
-use kws_live::enrol::Enroller;
-use kws_live::model::Bundle;
+use kws_live::enrol::{EnrolError, Enroller};
+use kws_live::model::{Bundle, ModelError};
 use kws_live::text::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
 
-use super::bundle;
+use super::{bundle, bundle_or};
 use crate::args::{Example, KeywordArgs, ModelArgs};
 use crate::output::note;
+use crate::service::config::Of;
 
 /// More keywords than anybody can mean; each costs time at every frame.
 const MOST: usize = 10_000;
@@ -27,18 +29,27 @@ pub struct Wanted {
     specs: Vec<KeywordSpec>,
     /// Recordings by name, each name once.
     examples: Vec<Example>,
+    /// Where those of the keyword file stand, by their names in small letters.
+    places: BTreeMap<String, String>,
 }
 
 impl Wanted {
     /// Reads `--keywords`, `--keywords-file` and `--example`.
     pub fn read(args: &KeywordArgs) -> anyhow::Result<Self> {
-        let mut lists = Vec::new();
-        if let Some(list) = &args.keywords {
-            parse_keywords(list).context("--keywords")?;
-            lists.push(without_last_comma(list).to_owned());
-        }
+        let (mut lists, mut places) = (Vec::new(), BTreeMap::new());
         if let Some(file) = &args.keywords_file {
-            lists.extend(lines(file)?);
+            for (place, list) in lines(file).of("keywords-file")? {
+                for spec in parse_keywords(&list)? {
+                    places.entry(spec.name.to_lowercase()).or_insert_with(|| place.clone());
+                }
+                lists.push(list);
+            }
+        }
+        if let Some(list) = &args.keywords {
+            for spec in parse_keywords(list).context("--keywords").of("keywords")? {
+                places.remove(&spec.name.to_lowercase());
+            }
+            lists.insert(0, without_last_comma(list).to_owned());
         }
         // Once more together, so that a keyword that is named in both is one.
         let specs = if lists.is_empty() { Vec::new() } else { parse_keywords(&lists.join(","))? };
@@ -50,7 +61,15 @@ impl Wanted {
                 None => examples.push(example.clone()),
             }
         }
-        Ok(Self { specs, examples })
+        Ok(Self { specs, examples, places })
+    }
+
+    /// Says where a keyword stands that cannot be listened for.
+    fn placed<T>(&self, spec: &KeywordSpec, outcome: Result<T, EnrolError>) -> anyhow::Result<T> {
+        match self.places.get(&spec.name.to_lowercase()) {
+            Some(place) => outcome.context(place.clone()),
+            None => outcome.of("keywords"),
+        }
     }
 
     /// Refuses to listen for nothing.
@@ -62,17 +81,21 @@ impl Wanted {
     }
 }
 
-/// The lists of a keyword file, each checked by itself, so that an error can name its line.
-fn lines(file: &Path) -> anyhow::Result<Vec<String>> {
+/// The lists of a keyword file, each checked by itself and with its line, so that an error can name that.
+fn lines(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let place = || format!("--keywords-file: {}", file.display());
     let size =
         fs::metadata(file).and_then(|m| if m.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(m.len()) });
     let size = size.with_context(|| format!("{}: cannot read it", place()))?;
     ensure!(size <= LARGEST, "{}: it has {size} bytes; a list has at most {LARGEST}", place());
     let text = fs::read_to_string(file).with_context(|| format!("{}: cannot read it", place()))?;
-    let lists =
-        keyword_lists(&text).map_err(|(line, error)| anyhow!(error).context(format!("{} line {line}", place())))?;
-    Ok(lists.into_iter().map(str::to_owned).collect())
+    let mut all = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let place = format!("{} line {}", place(), index + 1);
+        let lists = keyword_lists(line).map_err(|(_, error)| anyhow!(error).context(place.clone()))?;
+        all.extend(lists.into_iter().map(|list| (place.clone(), list.to_owned())));
+    }
+    Ok(all)
 }
 
 fn same(a: &str, b: &str) -> bool {
@@ -94,22 +117,26 @@ impl Listening {
 
     /// The same for a search, which nobody waits for.
     pub fn for_search(model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
-        Self::over(model.model.as_deref().map_or_else(Bundle::embedded_search, Bundle::load)?, model, wanted)
+        Self::over(bundle_or(model, Bundle::embedded_search)?, model, wanted)
     }
 
     fn over(bundle: Bundle, model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
-        let mut enroller = Enroller::new(&bundle, model.choice())?;
+        let enroller = Enroller::new(&bundle, model.choice());
+        let backend =
+            |e: &EnrolError| matches!(e, EnrolError::Model(ModelError::NoBackend(_) | ModelError::Runtime(_)));
+        let option = if enroller.as_ref().err().is_some_and(backend) { "backend" } else { "model" };
+        let mut enroller = enroller.of(option)?;
         let mut keywords = Vec::new();
         for spec in &wanted.specs {
-            let typed = enroller.text(spec)?;
+            let typed = wanted.placed(spec, enroller.text(spec))?;
             match wanted.examples.iter().find(|e| same(&e.name, &spec.name)) {
-                Some(example) => keywords.push(from_recordings(&mut enroller, example, Some(&typed))?),
+                Some(example) => keywords.push(from_recordings(&mut enroller, example, Some(&typed)).of("example")?),
                 None => keywords.push(typed),
             }
         }
         for example in &wanted.examples {
             if !wanted.specs.iter().any(|s| same(&s.name, &example.name)) {
-                keywords.push(from_recordings(&mut enroller, example, None)?);
+                keywords.push(from_recordings(&mut enroller, example, None).of("example")?);
             }
         }
         Ok(Self { bundle, enroller, keywords })
@@ -132,9 +159,13 @@ fn recording(file: &Path) -> anyhow::Result<Vec<f32>> {
 
 fn from_recordings(enroller: &mut Enroller, example: &Example, typed: Option<&Keyword>) -> anyhow::Result<Keyword> {
     let recordings = example.files.iter().map(|file| recording(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    let enrolled = enroller.examples(&example.name, &recordings, typed)?;
-    for warning in enrolled.warnings {
-        note(&format!("kws-live: {warning}"));
+    let file = |number: usize| example.files.get(number - 1).map(|file| file.display().to_string()).unwrap_or_default();
+    let enrolled = enroller.examples(&example.name, &recordings, typed).map_err(|error| match error.example() {
+        Some(number) => anyhow!(error).context(file(number)),
+        None => error.into(),
+    })?;
+    for doubt in enrolled.warnings {
+        note(&format!("kws-live: {}: {}", file(doubt.example), doubt.text));
     }
     Ok(enrolled.keyword)
 }
@@ -165,6 +196,14 @@ mod tests {
             let error = format!("{:#}", read(text, None).expect_err("broken on purpose"));
             assert!(error.contains(part) && error.contains("words.txt"), "{error}");
         }
+        // Also where only the model finds out.
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("words.txt");
+        fs::write(&file, "hello\n\nstop, a\n").expect("room on the disk");
+        let args = KeywordArgs { keywords_file: Some(file), ..KeywordArgs::default() };
+        let wanted = Wanted::read(&args).expect("well formed");
+        let error = Listening::load(&ModelArgs::default(), &wanted).map(|_| ()).expect_err("a single sound");
+        assert!(format!("{error:#}").contains("words.txt line 3: `a`"), "{error:#}");
         let many: Vec<String> = (0..=MOST).map(|i| format!("word {i}")).collect();
         assert!(format!("{:#}", read(&many.join("\n"), None).expect_err("too many")).contains("10000"));
     }

@@ -14,6 +14,7 @@ use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
 use crate::output::{DeviceRecord, Noted, note};
+use crate::service::config::Of;
 use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::{Files, Reload};
 use crate::service::signals;
@@ -42,7 +43,7 @@ impl View {
 /// `line` is the command line, for the case that its files are read again.
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     let view = View::of(args);
-    log_to(args.log.as_deref(), view == View::Tui)?;
+    log_to(args.log.as_deref(), view == View::Tui).of("log")?;
     let files = Files::of(args);
     let mut wanted = Wanted::read(&args.keywords)?;
     if view != View::Tui {
@@ -51,7 +52,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     check::options(args)?;
     let plan = Plan::open(&args.service, view == View::Tui)?;
     // The source comes first: its ring fills while the model loads, so that nothing said meanwhile is lost.
-    let source = open(args, view)?;
+    let source = open(args, view).of(if args.input == Input::Mic { "device" } else { "input" })?;
     let Listening { bundle, enroller, keywords } = Listening::load(&args.model, &wanted)?;
     check::near(args, &bundle, &keywords)?;
     // Without a keyboard nothing is added later.
@@ -185,7 +186,8 @@ fn lines(engine: &mut Engine, outputs: &Outputs, notifier: &Notifier) -> anyhow:
 /// Levels by `KWS_LOG`. With a picture on the screen there is no room for more than warnings, which it shows; the rest needs a
 /// file.
 pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::Result<()> {
-    let mut builder = env_logger::Builder::from_env(env_logger::Env::new().filter_or("KWS_LOG", "kws_live=warn"));
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(&filter(&std::env::var("KWS_LOG").unwrap_or_default()));
     if let Some(path) = file {
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));
@@ -198,6 +200,15 @@ pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::R
         log::set_max_level(log::max_level().min(log::LevelFilter::Warn));
     }
     Ok(())
+}
+
+/// A level by itself is for this program: its libraries tell much that nobody wants to know.
+fn filter(wanted: &str) -> String {
+    match wanted.trim() {
+        "" => "kws_live=warn".into(),
+        level if level.parse::<log::LevelFilter>().is_ok() => format!("kws_live={level}"),
+        _ => wanted.into(),
+    }
 }
 
 fn stats(counts: &Counts, started: Instant) -> String {
@@ -220,4 +231,22 @@ fn stats(counts: &Counts, started: Instant) -> String {
         meters.detections(),
         counts.line(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn a_level_by_itself_is_for_this_program() {
+        for (wanted, got) in [
+            ("", "kws_live=warn"),
+            (" Debug", "kws_live=Debug"),
+            ("off", "kws_live=off"),
+            ("tract_core=info", "tract_core=info"),
+            ("info,kws_live=debug", "info,kws_live=debug"),
+        ] {
+            assert_eq!(filter(wanted), got);
+        }
+    }
 }

@@ -12,6 +12,7 @@ use super::live::{log_to, report, spotter_config};
 use crate::args::LiveArgs;
 use crate::events::{Feed, Patience, Plan};
 use crate::output::note;
+use crate::service::config::Of;
 use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::{Files, Reload};
 use crate::service::signals::{self, Stop};
@@ -19,7 +20,7 @@ use crate::wyoming::{Hub, Port};
 
 /// `line` is the command line, for the case that its files are read again.
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
-    log_to(args.log.as_deref(), false)?;
+    log_to(args.log.as_deref(), false).of("log")?;
     let address = args.service.wyoming.as_deref().context("--wyoming needs an address")?;
     let files = Files::of(args);
     let wanted = Wanted::read(&args.keywords)?.some()?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use crossbeam_channel::Receiver;
 use kws_live::engine::{Clip, ClipConfig, Engine, Event, Meters};
 use kws_live::spotter::KeywordId;
@@ -17,6 +17,8 @@ use super::{Bus, Count, Notice, Patience, Sink, spawn};
 use crate::args::ServiceArgs;
 #[cfg(feature = "http")]
 use crate::http::Server;
+use crate::output::note;
+use crate::service::config::Of;
 use crate::service::signals::Stop;
 use crate::wyoming::WyomingCount;
 
@@ -65,21 +67,45 @@ pub struct Plan {
     limit: Duration,
 }
 
-/// Near misses are saved where clips are.
-fn near(args: &ServiceArgs) -> anyhow::Result<()> {
-    ensure!(args.save_near.is_none() || args.save.is_some(), "--save-near does nothing without --save DIR");
+/// Seconds of `--exec-timeout`, if it is not given.
+const TIMEOUT: f64 = 10.0;
+/// Clips and megabytes of `--save`, if they are not given.
+const FILES: u32 = 1_000;
+const MEGABYTES: u32 = 100;
+
+/// Options of a way out that is not asked for are a mistake.
+fn together(args: &ServiceArgs) -> anyhow::Result<()> {
+    let clips = (args.save.is_some(), "--save DIR");
+    for (given, name, (wanted, without)) in [
+        (args.exec_timeout.is_some(), "exec-timeout", (args.exec.is_some(), "--exec COMMAND")),
+        (args.save_max_files.is_some(), "save-max-files", clips),
+        (args.save_max_mb.is_some(), "save-max-mb", clips),
+        (args.save_near.is_some(), "save-near", clips),
+    ] {
+        if given && !wanted {
+            return Err(anyhow!("--{name} does nothing without {without}")).of(name);
+        }
+    }
     Ok(())
 }
 
 impl Plan {
     /// Opens what the options name. With `quiet` programs of `--exec` show nothing, because a picture is on the screen.
     pub fn open(args: &ServiceArgs, quiet: bool) -> anyhow::Result<Self> {
-        near(args)?;
-        let timeout = Duration::from_secs_f64(args.exec_timeout);
-        let quota = Quota { files: args.save_max_files as usize, bytes: u64::from(args.save_max_mb) * 1_000_000 };
+        together(args)?;
+        let timeout = Duration::from_secs_f64(args.exec_timeout.unwrap_or(TIMEOUT));
+        let megabytes = args.save_max_mb.unwrap_or(MEGABYTES);
+        let quota =
+            Quota { files: args.save_max_files.unwrap_or(FILES) as usize, bytes: u64::from(megabytes) * 1_000_000 };
         Ok(Self {
             exec: template(args)?.map(|template| Exec::new(template, timeout, quiet)),
-            folder: args.save.as_deref().map(|dir| Folder::open(dir, quota)).transpose().context("--save")?,
+            folder: args
+                .save
+                .as_deref()
+                .map(|dir| Folder::open(dir, quota))
+                .transpose()
+                .context("--save")
+                .of("save")?,
             #[cfg(feature = "http")]
             server: Server::open(&args.http)?,
             #[cfg(feature = "mqtt")]
@@ -88,13 +114,10 @@ impl Plan {
         })
     }
 
-    /// Checks the options and opens nothing.
+    /// Checks the options; opens nothing.
     pub fn check(args: &ServiceArgs) -> anyhow::Result<()> {
         template(args)?;
-        near(args)?;
-        if let Some(dir) = &args.save {
-            ensure!(!dir.exists() || dir.is_dir(), "--save: {} is no folder; name another", dir.display());
-        }
+        together(args)?;
         #[cfg(feature = "http")]
         Server::check(&args.http)?;
         #[cfg(feature = "mqtt")]
@@ -155,7 +178,11 @@ impl Plan {
 }
 
 fn template(args: &ServiceArgs) -> anyhow::Result<Option<Template>> {
-    args.exec.as_deref().map(Template::parse).transpose().context("--exec")
+    let template = args.exec.as_deref().map(Template::parse).transpose().context("--exec").of("exec")?;
+    if let Some(word) = template.as_ref().and_then(Template::for_a_shell) {
+        note(&format!("kws-live: --exec: no shell reads `{word}`, it is an argument; for a shell write sh -c '...'"));
+    }
+    Ok(template)
 }
 
 /// What went out and what did not, readable at any time.
@@ -250,7 +277,7 @@ impl Outputs {
             log::warn!("the last clips are not written after {} s and are left behind", LIMIT.as_secs());
         }
         match self.failed.take() {
-            Some(error) => Err(error).context("cannot write to stdout"),
+            Some(error) => Err(error.into()),
             None => Ok(self.counts),
         }
     }

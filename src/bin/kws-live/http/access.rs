@@ -64,7 +64,14 @@ mod tests {
 
     fn request(host: Option<&str>, authorization: Option<&str>) -> Request {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Request { path: "/".into(), host: own(host), authorization: own(authorization), origin: None, socket: None }
+        Request {
+            head: false,
+            path: "/".into(),
+            host: own(host),
+            authorization: own(authorization),
+            origin: None,
+            socket: None,
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `--listen`: /health, /metrics and /events over HTTP/1.1, for a few clients that mean well and any number that do not.
 //!
 //! A thread a connection, at most [`MOST`] of them; a request has [`request::PATIENCE`] to arrive and so has a client to
-//! take an answer; a request is a GET without a body. Bound to this machine unless there is a token. The audio path knows
+//! take an answer; a request is a GET or HEAD without a body. Bound to this machine unless there is a token. The audio path knows
 //! nothing of all this: it writes the atomics that are read here.
 
 mod access;
@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 
 use crate::args::HttpArgs;
 use crate::events::{Counts, Sink};
-use crate::net::{Place, hang_up};
+use crate::net::{Place, hang_up, refused};
 use crate::output::note;
+use crate::service::config::Of;
 use access::Access;
 use request::{Refused, Request};
 use sink::{HttpSink, State};
@@ -42,27 +43,29 @@ impl Server {
     /// Whether the options go together.
     pub fn check(args: &HttpArgs) -> anyhow::Result<()> {
         let Some(address) = args.listen else {
-            ensure!(args.listen_token.is_none(), "--listen-token guards nothing without --listen");
-            return Ok(());
+            return match args.listen_token {
+                Some(_) => Err(anyhow!("--listen-token guards nothing without --listen")).of("listen-token"),
+                None => Ok(()),
+            };
         };
-        let token = token(args);
-        ensure!(
-            token.as_ref().is_none_or(|token| !token.trim().is_empty()),
-            "--listen-token is empty; give one that nobody guesses"
-        );
-        ensure!(
-            address.ip().is_loopback() || token.is_some(),
-            "--listen {address} can be reached from other machines; give a --listen-token or use 127.0.0.1"
-        );
-        Ok(())
+        match token(args) {
+            Some(token) if token.trim().is_empty() => {
+                Err(anyhow!("--listen-token is empty; give one that nobody guesses")).of("listen-token")
+            }
+            None if !address.ip().is_loopback() => Err(anyhow!(
+                "--listen {address} can be reached from other machines; give a --listen-token or use 127.0.0.1"
+            ))
+            .of("listen"),
+            _ => Ok(()),
+        }
     }
 
     /// Opens the port, if one is wanted.
     pub fn open(args: &HttpArgs) -> anyhow::Result<Option<Self>> {
         Self::check(args)?;
         let Some(address) = args.listen else { return Ok(None) };
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("--listen: cannot listen at {address}; choose a port that is free"))?;
+        let listener =
+            TcpListener::bind(address).map_err(|error| anyhow!(refused("listen", address, &error))).of("listen")?;
         Ok(Some(Self { listener, access: Access::new(token(args)) }))
     }
 
@@ -107,7 +110,7 @@ fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
         let serve = move || {
             let _place = place;
             let served = if full {
-                answer(&stream, BUSY, TEXT, "too many connections\n")
+                answer(&stream, false, BUSY, TEXT, "too many connections\n")
             } else {
                 serve(&stream, &access, &state)
             };
@@ -127,34 +130,36 @@ const BUSY: &str = "503 Service Unavailable";
 fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
     let request = match Request::read(stream)? {
         Ok(request) => request,
-        Err(Refused { status, why }) => return answer(stream, status, TEXT, why),
+        Err(Refused { status, why }) => return answer(stream, false, status, TEXT, why),
     };
+    let answer = |status, kind, body: &str| answer(stream, request.head, status, kind, body);
     if let Err(Refused { status, why }) = access.check(&request) {
-        return answer(stream, status, TEXT, why);
+        return answer(status, TEXT, why);
     }
     match (request.path.as_str(), &request.socket) {
         ("/health", _) => {
             let (good, body) = metrics::health(state);
-            answer(stream, if good { "200 OK" } else { BUSY }, "application/json", &body)
+            answer(if good { "200 OK" } else { BUSY }, "application/json", &body)
         }
-        ("/metrics", _) => answer(stream, "200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
+        ("/metrics", _) => answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", &metrics::text(state)),
+        ("/events", _) if request.head => answer("200 OK", "text/event-stream", ""),
         ("/events", key) => match (state.join(), key) {
-            (None, _) => answer(stream, BUSY, TEXT, "too many readers of /events\n"),
+            (None, _) => answer(BUSY, TEXT, "too many readers of /events\n"),
             (Some(client), None) => stream::serve(stream, client),
             (Some(client), Some(key)) => socket::serve(stream, key, client),
         },
-        _ => answer(stream, "404 Not Found", TEXT, "there is /health, /metrics and /events\n"),
+        _ => answer("404 Not Found", TEXT, "there is /health, /metrics and /events\n"),
     }
 }
 
-fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, head_alone: bool, status: &str, kind: &str, body: &str) -> io::Result<()> {
     let more = if status.starts_with("401") { "WWW-Authenticate: Bearer\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{more}\
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all((head + body).as_bytes())?;
+    stream.write_all((head + if head_alone { "" } else { body }).as_bytes())?;
     hang_up(stream)
 }
 

@@ -14,6 +14,8 @@ const HEADERS: usize = 64;
 /// What is needed of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Whether only the head of the answer is wanted.
+    pub head: bool,
     /// Without the query.
     pub path: String,
     /// `Host`.
@@ -38,7 +40,7 @@ pub struct Refused {
 const BROKEN: Refused = Refused { status: "400 Bad Request", why: "this is no HTTP request\n" };
 const TOO_LARGE: Refused = Refused { status: "431 Request Header Fields Too Large", why: "the request is too large\n" };
 const TOO_SLOW: Refused = Refused { status: "408 Request Timeout", why: "the request did not arrive in time\n" };
-const ONLY_GET: Refused = Refused { status: "405 Method Not Allowed", why: "only GET is answered\n" };
+const ONLY_GET: Refused = Refused { status: "405 Method Not Allowed", why: "only GET and HEAD are answered\n" };
 
 impl Request {
     /// Reads to the end of the head.
@@ -78,9 +80,11 @@ impl Request {
             Err(httparse::Error::TooManyHeaders) => return Some(Err(TOO_LARGE)),
             Err(_) => return Some(Err(BROKEN)),
         }
-        if request.method != Some("GET") {
-            return Some(Err(ONLY_GET));
-        }
+        let head = match request.method {
+            Some("GET") => false,
+            Some("HEAD") => true,
+            _ => return Some(Err(ONLY_GET)),
+        };
         // Several of one kind are a trick: then none counts.
         let header = |name: &str| {
             let mut all = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
@@ -89,6 +93,7 @@ impl Request {
         };
         let path = request.path.unwrap_or_default();
         Some(Ok(Self {
+            head,
             path: path.split(['?', '#']).next().unwrap_or_default().to_owned(),
             host: header("host"),
             authorization: header("authorization"),
@@ -112,7 +117,9 @@ mod tests {
         }
         let request = Request::parse(head).expect("it is whole").expect("it is good");
         assert_eq!((request.path.as_str(), request.host.as_deref()), ("/events", Some("localhost:80")));
-        assert_eq!(request.authorization.as_deref(), Some("Bearer abc"));
+        assert_eq!((request.authorization.as_deref(), request.head), (Some("Bearer abc"), false));
+        let request = Request::parse(b"HEAD / HTTP/1.1\r\n\r\n").expect("it is whole");
+        assert!(request.is_ok_and(|request| request.head));
     }
 
     #[test]

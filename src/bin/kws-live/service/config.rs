@@ -3,16 +3,18 @@
 //! The file is turned into arguments that stand before those of the command line, so that a value means the same in both
 //! and no option can be forgotten here.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, anyhow, bail, ensure};
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use toml::de::{DeTable, DeValue};
 
-use crate::args::{Args, one_line};
+use crate::args::{Args, Example, Input, Lines, LiveArgs, one_line};
 
 /// Larger files are no configuration.
 const LARGEST: u64 = 1 << 20;
@@ -24,7 +26,58 @@ const OUTSIDE: [&str; 4] = ["config", "check-config", "help", "version"];
 struct Setting {
     /// clap's name for the option.
     id: String,
+    /// And its long name.
+    name: String,
+    line: usize,
     arguments: Vec<OsString>,
+}
+
+/// An error that an option is to blame for. It reads as without this.
+#[derive(Debug)]
+struct About {
+    /// Its long name.
+    option: &'static str,
+    error: anyhow::Error,
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for About {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// An error about an option, by its long name: [`placed`] says where that stands.
+pub fn about(option: &'static str, error: impl Into<anyhow::Error>) -> anyhow::Error {
+    About { option, error: error.into() }.into()
+}
+
+/// The same for what may be an error.
+pub trait Of<T> {
+    fn of(self, option: &'static str) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Of<T> for Result<T, E> {
+    fn of(self, option: &'static str) -> anyhow::Result<T> {
+        self.map_err(|error| about(option, error))
+    }
+}
+
+/// The error with the line of the configuration that it is about, if an option in there is to blame; with `whole` the
+/// configuration is named in any case, but for an option that stands elsewhere.
+pub fn placed(error: anyhow::Error, live: &LiveArgs, whole: bool) -> anyhow::Error {
+    let Some(file) = &live.service.config else { return error };
+    let option = error.downcast_ref::<About>().map(|about| about.option);
+    match option.map(|option| live.service.lines.0.get(option)) {
+        Some(Some(line)) => error.context(format!("{}: line {line}", file.display())),
+        None if whole => error.context(file.display().to_string()),
+        _ => error,
+    }
 }
 
 /// Reads a command line, and the file that it names with `--config`. A [`clap::Error`] inside the error is one of the command
@@ -36,13 +89,28 @@ pub fn load(line: &[OsString]) -> anyhow::Result<Args> {
     let Some(path) = &args.live.service.config else { return Ok(args) };
     let settings = read(path).with_context(|| path.display().to_string())?;
     let mut arguments: Vec<OsString> = line.first().cloned().into_iter().collect();
+    let mut lines = Lines::default();
     for setting in settings {
         if !overridden(&command, &given, &setting.id) {
             arguments.extend(setting.arguments);
+            lines.0.insert(setting.name, setting.line);
         }
     }
     arguments.extend(line.iter().skip(1).cloned());
-    Args::try_parse_from(arguments).map_err(|e| anyhow!("{}: {}", path.display(), one_line(&e)))
+    let mut args = Args::try_parse_from(arguments).map_err(|e| {
+        let place = blamed(&e, &lines).map(|line| format!("line {line}: ")).unwrap_or_default();
+        anyhow!("{}: {place}{}", path.display(), one_line(&e))
+    })?;
+    args.live.service.lines = lines;
+    Ok(args)
+}
+
+/// The line of the option that clap complains about.
+fn blamed(error: &clap::Error, lines: &Lines) -> Option<usize> {
+    [ContextKind::InvalidArg, ContextKind::PriorArg].into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(arg) => lines.0.get(arg.strip_prefix("--")?.split([' ', '=']).next()?).copied(),
+        _ => None,
+    })
 }
 
 /// Whether the command line says it otherwise: with the option itself or with one that excludes it.
@@ -60,11 +128,11 @@ fn overridden(command: &clap::Command, given: &ArgMatches, id: &str) -> bool {
 fn read(path: &Path) -> anyhow::Result<Vec<Setting>> {
     let size = fs::metadata(path).context("cannot read it")?.len();
     ensure!(size <= LARGEST, "it has {size} bytes; a configuration has at most {LARGEST}");
-    settings(&fs::read_to_string(path).context("cannot read it")?)
+    settings(&fs::read_to_string(path).context("cannot read it")?, path.parent().unwrap_or(Path::new("")))
 }
 
-/// All keys, each checked by itself, so that an error can name its line.
-fn settings(text: &str) -> anyhow::Result<Vec<Setting>> {
+/// All keys, each checked by itself, so that an error can name its line. Paths start at `base`.
+fn settings(text: &str, base: &Path) -> anyhow::Result<Vec<Setting>> {
     let line = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
     // The one nearest to the top is the one to tell: later ones are often its children.
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -78,20 +146,25 @@ fn settings(text: &str) -> anyhow::Result<Vec<Setting>> {
     let mut out = Vec::new();
     for (key, value) in keys {
         let name: &str = key.get_ref();
-        let place = format!("line {}: `{name}`", line(key.span().start));
+        let line = line(key.span().start);
+        let place = format!("line {line}: `{name}`");
         let known = command.get_arguments().find(|a| a.get_long() == Some(name) && !OUTSIDE.contains(&name));
         let arg = known.with_context(|| format!("{place} is no option; the keys are the long options of --help"))?;
-        let arguments = arguments(arg, value.get_ref()).map_err(|reason| anyhow!("{place}: {reason}"))?;
+        let arguments = arguments(arg, value.get_ref(), base).map_err(|reason| anyhow!("{place}: {reason}"))?;
         let alone = std::iter::once(OsStr::new("kws-live")).chain(arguments.iter().map(OsString::as_os_str));
         Args::try_parse_from(alone).map_err(|e| anyhow!("{place}: {}", one_line(&e)))?;
-        out.push(Setting { id: arg.get_id().to_string(), arguments });
+        out.push(Setting { id: arg.get_id().to_string(), name: name.to_owned(), line, arguments });
     }
     Ok(out)
 }
 
-fn arguments(arg: &clap::Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
+fn arguments(arg: &clap::Arg, value: &DeValue<'_>, base: &Path) -> Result<Vec<OsString>, String> {
     let name = arg.get_long().unwrap_or_default();
-    let with = |value: String| OsString::from(format!("--{name}={value}"));
+    let with = |value: String| {
+        let mut argument = OsString::from(format!("--{name}="));
+        argument.push(below(arg, &value, base));
+        argument
+    };
     if matches!(arg.get_action(), ArgAction::SetTrue) {
         return match value {
             DeValue::Boolean(true) => Ok(vec![format!("--{name}").into()]),
@@ -110,6 +183,24 @@ fn arguments(arg: &clap::Arg, value: &DeValue<'_>) -> Result<Vec<OsString>, Stri
             }
         }
         value => Ok(vec![with(scalar(value)?)]),
+    }
+}
+
+/// The value of an option; paths that are not absolute start at `base`.
+fn below(arg: &clap::Arg, value: &str, base: &Path) -> OsString {
+    let kind = arg.get_value_parser().type_id();
+    let path = |path: &str| if path.is_empty() { PathBuf::new() } else { base.join(path) };
+    if kind == TypeId::of::<PathBuf>() || kind == TypeId::of::<Input>() && !matches!(value, "mic" | "-") {
+        return path(value).into();
+    }
+    match value.split_once('=') {
+        Some((name, files)) if kind == TypeId::of::<Example>() => {
+            let files: Vec<OsString> = files.split(',').map(|file| path(file).into()).collect();
+            let mut all = OsString::from(format!("{name}="));
+            all.push(files.join(OsStr::new(",")));
+            all
+        }
+        _ => value.into(),
     }
 }
 
@@ -165,7 +256,7 @@ mod tests {
         assert!(options.len() > 15);
         for option in options {
             let name = option.get_long().unwrap_or_default();
-            let settings = settings(&format!("{name} = {}", sample(option)));
+            let settings = settings(&format!("{name} = {}", sample(option)), Path::new(""));
             assert!(settings.as_ref().is_ok_and(|s| s.len() == 1), "{name}: {settings:?}");
         }
     }
@@ -179,9 +270,10 @@ mod tests {
         let args = with(file, &["--sensitivity", "0.75", "-k", "go", "-e", "x=y.wav"]).expect("a good line").live;
         assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("go"), 0.75));
         assert!(args.keywords.examples.len() == 1 && args.keywords.examples[0].name == "x");
+        assert!(with(file, &["--no-tui"]).is_ok_and(|args| args.live.no_tui && args.live.json));
         // What excludes it overrides it too.
-        let args = with(file, &["--no-tui"]).expect("a good line").live;
-        assert!(args.no_tui && !args.json);
+        let args = with("input = \"-\"\n", &["--wyoming", "localhost:1"]).expect("a good line").live;
+        assert!(args.service.wyoming.is_some() && args.input == Input::Mic);
     }
 
     #[test]
@@ -196,11 +288,48 @@ mod tests {
             ("keywords = 2026-01-01\n", ["line 1", "text or a number"]),
             ("[live]\njson = true\n", ["line 1", "`live`"]),
             ("config = \"other.toml\"\n", ["line 1", "`config`"]),
-            ("json = true\nno-tui = true\n", ["kws.toml", "cannot be used with"]),
+            ("json = true\nsave = \"a\"\nwyoming = \"a:1\"\n", ["kws.toml: line", "cannot be used with"]),
         ] {
             let error = format!("{:#}", with(text, &[]).expect_err("broken on purpose"));
             assert!(parts.iter().all(|p| error.contains(p)) && !error.contains('\n'), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn paths_in_the_file_start_at_its_folder() {
+        let (folder, path) = write(
+            "keywords-file = \"words.txt\"\ninput = \"a/b.wav\"\nsave = \"/clips\"\nmodel = \"../m\"\n\
+             example = \"x=1.wav,/2.wav\"\nlog = \"l\"\nexec = \"a b\"\n",
+        );
+        let at = |name: &str| Some(folder.path().join(name));
+        let line = |more: &[&str]| {
+            let line = ["kws-live", "--config", &path].into_iter().chain(more.iter().copied()).map(OsString::from);
+            load(&line.collect::<Vec<_>>()).expect("a good file").live
+        };
+        let args = line(&[]);
+        assert_eq!((args.keywords.keywords_file, args.log, args.model.model), (at("words.txt"), at("l"), at("../m")));
+        assert_eq!(args.input, Input::File(folder.path().join("a/b.wav")));
+        assert_eq!(args.keywords.examples[0].files, [folder.path().join("1.wav"), "/2.wav".into()]);
+        assert_eq!((args.service.save, args.service.exec.as_deref()), (Some("/clips".into()), Some("a b")));
+        // Those of the command line start where it was typed.
+        assert_eq!(line(&["--log", "l"]).log, Some("l".into()));
+        for input in ["mic", "-"] {
+            let settings = settings(&format!("input = {input:?}"), folder.path()).expect("a good file");
+            assert_eq!(settings[0].arguments, [format!("--input={input}").as_str()]);
+        }
+    }
+
+    #[test]
+    fn an_error_about_an_option_is_placed_where_that_stands() {
+        let live = with("json = true\nexec = \"x\"\n", &["--log", "l"]).expect("a good file").live;
+        let told =
+            |error: anyhow::Result<()>, whole| format!("{:#}", placed(error.expect_err("an error"), &live, whole));
+        let error = || Err(anyhow!("why").context("what"));
+        assert!(told(error().of("exec"), false).ends_with("kws.toml: line 2: what: why"));
+        assert_eq!((told(error().of("log"), true), told(error(), false)), ("what: why".into(), "what: why".into()));
+        assert!(told(error(), true).ends_with("kws.toml: what: why"));
+        let deep = error().of("exec").context("more");
+        assert!(told(deep, false).ends_with("kws.toml: line 2: more: what: why"));
     }
 
     #[cfg(feature = "mqtt")]

@@ -121,8 +121,9 @@ impl Reload {
         let new = config::load(&self.line)?.live;
         // It may name others now.
         self.known.add(&new);
-        let wanted = Wanted::read(&new.keywords)?.some()?;
-        let keywords = Listening::load(&self.args.model, &wanted)?.keywords;
+        let wanted = Wanted::read(&new.keywords).and_then(Wanted::some);
+        let listening = wanted.and_then(|wanted| Listening::load(&self.args.model, &wanted));
+        let keywords = listening.map_err(|error| config::placed(error, &new, true))?.keywords;
         let names = keywords.iter().map(|k| k.name.as_str()).collect::<Vec<_>>().join(", ");
         (self.replace)(keywords)?;
         // Everything else is as it was at the start.

@@ -22,10 +22,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::json;
 
-use crate::net::Place;
+use crate::net::{Place, refused};
+use crate::service::config::Of;
 use client::Broken;
 pub use hub::{Hub, WyomingCount};
 use wire::{WireError, encode};
@@ -41,10 +42,8 @@ pub struct Port(TcpListener);
 impl Port {
     /// Opens it: loopback is up to the address.
     pub fn open(address: &str) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("--wyoming: cannot listen at {address}; choose an address of this machine and a free port")
-        })?;
-        Ok(Self(listener))
+        let listener = TcpListener::bind(address).map_err(|error| anyhow!(refused("wyoming", address, &error)));
+        Ok(Self(listener.of("wyoming")?))
     }
 
     /// Where, as a URL, and whether other machines can reach it.

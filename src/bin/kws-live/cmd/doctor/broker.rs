@@ -4,6 +4,9 @@ use super::{Finding, Patient};
 
 #[cfg(feature = "mqtt")]
 pub fn reach(patient: &mut Patient) -> Finding {
+    if patient.unread {
+        return Finding::skipped("the configuration cannot be read");
+    }
     match crate::events::mqtt::Mqtt::reach(&patient.live.service.mqtt) {
         Ok(Some(place)) => Finding::good(format!("{place} lets kws-live in")),
         Ok(None) => Finding::good("none to look at: --mqtt names none"),

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::{Finding, Patient};
 use crate::args::{LiveArgs, ServiceArgs};
-use crate::cmd::check;
 use crate::cmd::listen::{Listening, Wanted};
+use crate::cmd::{check, trial};
 use crate::events::Plan;
-use crate::service::config::load;
+use crate::service::config::{load, placed};
 
 /// The options of a live run with nothing given.
 pub fn defaults() -> anyhow::Result<LiveArgs> {
@@ -22,20 +22,36 @@ pub fn file(patient: &mut Patient) -> Finding {
     };
     let line: [OsString; 3] = ["kws-live".into(), "--config".into(), file.into()];
     let shown = file.display().to_string();
-    match load(&line) {
-        Ok(args) => {
-            patient.live = args.live;
-            match check::options(&patient.live).and_then(|()| Plan::check(&patient.live.service)) {
-                Ok(()) if holds_secret(&patient.live.service) && readable_by_all(file) => Finding::doubt(
-                    format!("{shown} is good, but everybody on this machine can read the password or token in it"),
-                    "put that in KWS_MQTT_PASSWORD or KWS_LISTEN_TOKEN in the environment, or let nobody else read the file",
-                ),
-                Ok(()) => Finding::good(format!("{shown} is good")),
-                Err(error) => Finding::error(&error.context(shown)),
-            }
+    let live = match load(&line) {
+        Ok(args) => args.live,
+        Err(error) => {
+            patient.unread = true;
+            return Finding::error(&error);
         }
-        Err(error) => Finding::error(&error),
+    };
+    patient.live = live.clone();
+    if let Err(error) = check::options(&live).and_then(|()| Plan::check(&live.service)) {
+        return Finding::error(&placed(error, &live, true));
     }
+    let (doubtful, failed): (Vec<_>, Vec<_>) = trial::run(&live).into_iter().partition(|t| t.in_use || t.forbidden);
+    if let Some(trouble) = failed.into_iter().next() {
+        return Finding::error(&placed(trouble.error, &live, true));
+    }
+    if holds_secret(&live.service) && readable_by_all(file) {
+        return Finding::doubt(
+            format!("{shown} is good, but everybody on this machine can read the password or token in it"),
+            "put that in KWS_MQTT_PASSWORD or KWS_LISTEN_TOKEN in the environment, or let nobody else read the file",
+        );
+    }
+    if let Some(trouble) = doubtful.into_iter().next() {
+        let advice = if trouble.in_use {
+            "good if kws-live itself runs with this configuration; else choose another port"
+        } else {
+            "good if kws-live runs as a user who may; else allow it, or name another"
+        };
+        return Finding::doubt(Finding::error(&placed(trouble.error, &live, true)).text, advice);
+    }
+    Finding::good(format!("{shown} is good"))
 }
 
 /// Whether one of the options is nobody else's business.
@@ -71,6 +87,9 @@ fn readable_by_all(_file: &Path) -> bool {
 
 /// The keywords: they can be pronounced, and their recordings are there.
 pub fn keywords(patient: &mut Patient) -> Finding {
+    if patient.unread {
+        return Finding::skipped("the configuration cannot be read");
+    }
     let live = &patient.live;
     let (words, given) = (&live.keywords, patient.asked.config.is_some());
     if words.keywords.is_none() && words.keywords_file.is_none() && words.examples.is_empty() {
@@ -92,6 +111,6 @@ pub fn keywords(patient: &mut Patient) -> Finding {
             let text = format!("can be pronounced, but {} is short: {}", short.join(" and "), names.join(", "));
             Finding::doubt(text, "words of four phones or more are mixed up less often")
         }
-        Err(error) => Finding::error(&error),
+        Err(error) => Finding::error(&placed(error, live, true)),
     }
 }

@@ -23,22 +23,28 @@ fn record(_: &mut Patient) -> Finding {
 
 #[cfg(feature = "mic")]
 fn record(patient: &mut Patient) -> Finding {
-    use kws_live::audio::list_devices;
+    use kws_live::audio::{MicSource, list_devices};
 
     use crate::output::note;
     use crate::quiet::Quiet;
 
-    if !patient.asked.json {
+    patient.silent = true;
+    let (devices, opened) = {
+        let _quiet = Quiet::new();
+        (list_devices(), MicSource::open(patient.live.microphone.device.as_deref()))
+    };
+    if opened.is_ok() && !patient.asked.json {
         note("recording for two seconds: say something");
     }
-    let (devices, outcome) = {
+    let outcome = opened.map_err(Into::into).and_then(|source| {
         let _quiet = Quiet::new();
-        (list_devices(), listen(patient.live.microphone.device.as_deref()))
-    };
+        listen(source)
+    });
     let count = devices.map_or(0, |devices| devices.len());
     match outcome {
         Ok((describe, sound, rate)) => {
             patient.sound = Some((sound, rate));
+            patient.silent = false;
             let ending = if count == 1 { "" } else { "s" };
             Finding::good(format!("{describe}, of {count} device{ending}"))
         }
@@ -48,17 +54,16 @@ fn record(patient: &mut Patient) -> Finding {
 
 /// What it is, and about two seconds of it.
 #[cfg(feature = "mic")]
-fn listen(device: Option<&str>) -> anyhow::Result<(String, Vec<f32>, u32)> {
+fn listen(mut source: kws_live::audio::MicSource) -> anyhow::Result<(String, Vec<f32>, u32)> {
     use std::time::{Duration, Instant};
 
-    use kws_live::audio::{AudioSource, Chunk, MicSource};
+    use kws_live::audio::{AudioSource, Chunk};
 
     /// Seconds to record; the beginning is left out later.
     const LENGTH: usize = 2;
     /// A device that has given less by then does not work: one that sleeps needs half a second to wake up.
     const PATIENCE: Duration = Duration::from_secs(8);
 
-    let mut source = MicSource::open(device)?;
     let rate = source.rate();
     let (mut sound, mut block) = (Vec::new(), vec![0.0; rate as usize / 10]);
     let began = Instant::now();

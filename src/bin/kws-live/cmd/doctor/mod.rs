@@ -36,16 +36,22 @@ struct Patient {
     asked: DoctorArgs,
     /// Options of the live mode: those of the configuration if it can be read.
     live: LiveArgs,
+    /// Whether there is a configuration that cannot be read.
+    unread: bool,
     /// The model, once it is loaded.
     bundle: Option<Bundle>,
     /// What the microphone gave: samples, and how many a second.
     sound: Option<(Vec<f32>, u32)>,
+    /// Whether it was to give some and could not.
+    silent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
+    /// Not looked at, because of what failed before.
+    Skip,
     Warn,
     Fail,
 }
@@ -63,6 +69,10 @@ struct Finding {
 impl Finding {
     fn good(text: impl Into<String>) -> Self {
         Self { status: Status::Ok, text: text.into(), advice: None }
+    }
+
+    fn skipped(text: &str) -> Self {
+        Self { status: Status::Skip, text: format!("not looked at: {text}"), advice: None }
     }
 
     fn doubt(text: impl Into<String>, advice: &str) -> Self {
@@ -86,6 +96,7 @@ impl Finding {
     fn human(&self, check: &str) -> String {
         let status = match self.status {
             Status::Ok => "ok",
+            Status::Skip => "skip",
             Status::Warn => "warn",
             Status::Fail => "fail",
         };
@@ -108,7 +119,7 @@ struct Line<'a> {
 pub fn run(args: DoctorArgs) -> anyhow::Result<bool> {
     let live = config::defaults()?;
     let json = args.json;
-    let mut patient = Patient { asked: args, live, bundle: None, sound: None };
+    let mut patient = Patient { asked: args, live, unread: false, bundle: None, sound: None, silent: false };
     let mut failed = Vec::new();
     for Check { name, run } in CHECKS {
         let finding = run(&mut patient);

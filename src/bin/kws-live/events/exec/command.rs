@@ -37,6 +37,13 @@ impl Template {
         Ok(Self { program: find(&program)?, arguments })
     }
 
+    /// What a shell would take for more than a word: nothing does here.
+    pub fn for_a_shell(&self) -> Option<&str> {
+        let special =
+            |word: &&String| matches!(word.as_str(), "|" | "||" | "&" | "&&" | ";" | ">" | ">>" | "<" | "2>&1");
+        self.arguments.iter().find(special).map(String::as_str)
+    }
+
     /// The program, ready to be started for one detection.
     pub fn command(&self, record: &Record) -> Command {
         let values = values(record);
@@ -126,6 +133,14 @@ mod tests {
     fn arguments(line: &str, keyword: &str) -> Vec<String> {
         let command = Template::parse(line).expect("a good line").command(&record(keyword));
         command.get_args().map(|a| a.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_meant_for_a_shell_is_noticed() {
+        for (line, word) in [("true {keyword} | wc", Some("|")), ("true a > b", Some(">")), ("sh -c 'true | wc'", None)]
+        {
+            assert_eq!(Template::parse(line).expect("a good line").for_a_shell(), word, "{line}");
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::anyhow;
 use rustls::ClientConfig;
 
 use super::tls;
 use super::topics::Topics;
 use crate::args::{Broker, MqttArgs};
+use crate::service::config::Of;
 
 /// How to reach the broker.
 pub struct Access {
@@ -33,24 +34,31 @@ impl Access {
 pub fn check(args: &MqttArgs) -> anyhow::Result<Option<(Access, Topics)>> {
     let Some(broker) = &args.mqtt else {
         for (given, name) in [
-            (args.mqtt_password.is_some(), "--mqtt-password"),
-            (args.mqtt_ca.is_some(), "--mqtt-ca"),
-            (args.mqtt_topic.is_some(), "--mqtt-topic"),
-            (args.mqtt_spool.is_some(), "--mqtt-spool"),
+            (args.mqtt_password.is_some(), "mqtt-password"),
+            (args.mqtt_ca.is_some(), "mqtt-ca"),
+            (args.mqtt_topic.is_some(), "mqtt-topic"),
+            (args.mqtt_discovery.is_some(), "mqtt-discovery"),
+            (args.mqtt_spool.is_some(), "mqtt-spool"),
+            (args.mqtt_spool_max_events.is_some(), "mqtt-spool-max-events"),
+            (args.mqtt_spool_max_kb.is_some(), "mqtt-spool-max-kb"),
         ] {
-            ensure!(!given, "{name} does nothing without --mqtt, which names the broker");
+            if given {
+                return Err(anyhow!("--{name} does nothing without --mqtt, which names the broker")).of(name);
+            }
         }
         return Ok(None);
     };
     let by_url = broker.password.clone();
     let password = args.mqtt_password.clone().or(by_url).or_else(|| std::env::var("KWS_MQTT_PASSWORD").ok());
-    ensure!(
-        args.mqtt_password.is_none() || broker.user.is_some(),
-        "--mqtt-password belongs to a user; name one: --mqtt mqtt://USER@HOST"
-    );
-    ensure!(args.mqtt_ca.is_none() || broker.tls, "--mqtt-ca is for TLS; write --mqtt mqtts://{}:PORT", broker.host);
-    let tls = broker.tls.then(|| tls::config(args.mqtt_ca.as_deref())).transpose()?;
-    let topics = Topics::new(args.mqtt_topic.as_deref(), &args.mqtt_discovery);
+    if args.mqtt_password.is_some() && broker.user.is_none() {
+        return Err(anyhow!("--mqtt-password belongs to a user; name one: --mqtt mqtt://USER@HOST"))
+            .of("mqtt-password");
+    }
+    if args.mqtt_ca.is_some() && !broker.tls {
+        return Err(anyhow!("--mqtt-ca is for TLS; write --mqtt mqtts://{}:PORT", broker.host)).of("mqtt-ca");
+    }
+    let tls = broker.tls.then(|| tls::config(args.mqtt_ca.as_deref())).transpose().of("mqtt-ca")?;
+    let topics = Topics::new(args.mqtt_topic.as_deref(), args.mqtt_discovery.as_deref().unwrap_or("homeassistant"));
     let (client, availability) = (topics.client(), topics.availability());
     Ok(Some((Access { broker: broker.clone(), password, tls, client, availability }, topics)))
 }
@@ -60,13 +68,7 @@ mod tests {
     use super::*;
 
     fn args(url: &str) -> MqttArgs {
-        MqttArgs {
-            mqtt: (!url.is_empty()).then(|| url.parse().expect("well formed")),
-            mqtt_discovery: "homeassistant".into(),
-            mqtt_spool_max_events: 10,
-            mqtt_spool_max_kb: 10,
-            ..MqttArgs::default()
-        }
+        MqttArgs { mqtt: (!url.is_empty()).then(|| url.parse().expect("well formed")), ..MqttArgs::default() }
     }
 
     #[test]
@@ -75,6 +77,8 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         for (broken, part) in [
             (MqttArgs { mqtt_topic: some("a"), ..args("") }, "--mqtt-topic"),
+            (MqttArgs { mqtt_discovery: some("off"), ..args("") }, "--mqtt-discovery"),
+            (MqttArgs { mqtt_spool_max_kb: Some(7), ..args("") }, "--mqtt-spool-max-kb"),
             (MqttArgs { mqtt_password: some("a"), ..args("") }, "--mqtt-password"),
             (MqttArgs { mqtt_password: some("a"), ..args("mqtt://host") }, "USER"),
             (MqttArgs { mqtt_ca: Some("a.pem".into()), ..args("mqtt://host") }, "mqtts://host"),

@@ -21,7 +21,7 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 pub use count::MqttCount;
 
@@ -34,7 +34,11 @@ use self::topics::Topics;
 use super::{NAP, Notice, Patience, Sink};
 use crate::args::MqttArgs;
 use crate::output::note;
+use crate::service::config::Of;
 
+/// What may wait, if it is not given: events and kilobytes.
+const EVENTS: u32 = 1_000;
+const KILOBYTES: u32 = 1_000;
 /// Longer than an attempt to connect may take.
 const REACH: Duration = Duration::from_secs(8);
 /// Time for a goodbye.
@@ -53,19 +57,16 @@ pub struct Mqtt {
 impl Mqtt {
     /// Whether the options go together; opens nothing.
     pub fn check(args: &MqttArgs) -> anyhow::Result<()> {
-        access::check(args).map(drop)?;
-        if let Some(dir) = &args.mqtt_spool {
-            ensure!(!dir.exists() || dir.is_dir(), "--mqtt-spool: {} is no folder; name another", dir.display());
-        }
-        Ok(())
+        access::check(args).map(drop)
     }
 
     /// Checks the options and opens the spool, if a broker is wanted.
     pub fn open(args: &MqttArgs) -> anyhow::Result<Option<Self>> {
         let Some((access, topics)) = access::check(args)? else { return Ok(None) };
-        let limit =
-            Limit { events: args.mqtt_spool_max_events as usize, bytes: args.mqtt_spool_max_kb as usize * 1_000 };
-        let journal = args.mqtt_spool.as_deref().map(Journal::open).transpose().context("--mqtt-spool")?;
+        let kilobytes = args.mqtt_spool_max_kb.unwrap_or(KILOBYTES) as usize;
+        let limit = Limit { events: args.mqtt_spool_max_events.unwrap_or(EVENTS) as usize, bytes: kilobytes * 1_000 };
+        let journal = args.mqtt_spool.as_deref().map(Journal::open).transpose().context("--mqtt-spool");
+        let journal = journal.of("mqtt-spool")?;
         if let Some((journal, Left { broken: broken @ 1.., .. })) = &journal {
             log::warn!("MQTT: {broken} lines of the spool in {} cannot be read", journal.folder().display());
         }
