@@ -86,7 +86,7 @@ pub struct KeywordArgs {
     /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones
     #[arg(long, short, value_name = "LIST")]
     pub keywords: Option<String>,
-    /// More of them from a file: a list a line, # begins a comment; live mode reads it again when it changes
+    /// More of them from a file: a list a line, # at its beginning or after a space begins a comment; live mode reads it again when it changes
     #[arg(long, value_name = "FILE")]
     pub keywords_file: Option<PathBuf>,
     /// A keyword from recordings, alone or with the typed word of that name; may be given several times

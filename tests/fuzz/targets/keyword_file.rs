@@ -7,6 +7,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     if let Ok(lists) = keyword_lists(text) {
         // What each line passed, all together pass as well, as far as they do not contradict each other.
-        let _ = parse_keywords(&lists.join(","));
+        let _ = parse_keywords(&lists.join(", "));
     }
 });

@@ -52,7 +52,7 @@ impl Wanted {
             lists.insert(0, without_last_comma(list).to_owned());
         }
         // Once more together, so that a keyword that is named in both is one.
-        let specs = if lists.is_empty() { Vec::new() } else { parse_keywords(&lists.join(","))? };
+        let specs = if lists.is_empty() { Vec::new() } else { parse_keywords(&lists.join(", "))? };
         ensure!(specs.len() <= MOST, "{} keywords are too many; give at most {MOST}", specs.len());
         let mut examples: Vec<Example> = Vec::new();
         for example in &args.examples {

@@ -178,7 +178,7 @@ fn arguments(arg: &clap::Arg, value: &DeValue<'_>, base: &Path) -> Result<Vec<Os
             match arg.get_action() {
                 ArgAction::Append => Ok(values.into_iter().map(with).collect()),
                 // A list of words is what this option takes anyway.
-                _ if name == "keywords" => Ok(vec![with(values.join(","))]),
+                _ if name == "keywords" => Ok(vec![with(values.join(", "))]),
                 _ => Err("expected one value, not a list".into()),
             }
         }
