@@ -67,7 +67,7 @@ pub fn measure(args: &TermsArgs) -> Result<QueriesReport> {
                 both.push(enroller.examples(&word, &recordings, Some(&text))?.keyword);
                 typed.push(text);
             }
-            Err(error @ EnrolError::NoSpeech { .. }) => {
+            Err(error @ (EnrolError::NoSpeech { .. } | EnrolError::TooLong { .. })) => {
                 log::debug!("{error}");
                 refused += 1;
             }
