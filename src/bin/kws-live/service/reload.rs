@@ -37,17 +37,13 @@ impl Files {
         Self(self.0.keys().map(|file| (file.clone(), stamp(file))).collect())
     }
 
-    /// Watches the files of `args` too, from now on.
-    fn add(&mut self, args: &LiveArgs) {
-        for file in files(args) {
-            self.0.entry(file).or_insert_with_key(|file| stamp(file));
-        }
-    }
-
-    /// Watches no others than the files of `args`.
-    fn only(&mut self, args: &LiveArgs) {
+    /// Watches the files of `args` and no others, new ones from now on.
+    fn follow(&mut self, args: &LiveArgs) {
         let wanted = files(args);
         self.0.retain(|file, _| wanted.contains(file));
+        for file in wanted {
+            self.0.entry(file).or_insert_with_key(|file| stamp(file));
+        }
     }
 }
 
@@ -96,7 +92,6 @@ impl Reload {
                     // What changes while they are read is read once more.
                     self.known = now;
                     self.read();
-                    self.known.only(&self.args);
                     before.clone_from(&self.known);
                     self.notifier.reloaded();
                 }
@@ -119,8 +114,8 @@ impl Reload {
     /// The model is loaded for this once more and dropped: memory that is needed once a month is not held.
     fn replace(&mut self) -> anyhow::Result<String> {
         let new = config::load(&self.line)?.live;
-        // It may name others now.
-        self.known.add(&new);
+        // It may name others now, which are watched also if they are broken: the next change may mend them.
+        self.known.follow(&new);
         let wanted = Wanted::read(&new.keywords).and_then(Wanted::some);
         let listening = wanted.and_then(|wanted| Listening::load(&self.args.model, &wanted));
         let keywords = listening.map_err(|error| config::placed(error, &new, true))?.keywords;
@@ -181,5 +176,25 @@ mod tests {
         // And then no more.
         assert!(got.recv_timeout(3 * LOOK).is_err());
         drop(ask);
+    }
+
+    #[test]
+    fn a_file_that_is_named_while_it_is_broken_is_read_once_it_is_mended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (config, words) = (folder.path().join("kws.toml"), folder.path().join("words.txt"));
+        let write = |file: &Path, text: &str| fs::write(file, text).expect("room on the disk");
+        write(&config, "keywords = \"hello\"\n");
+        let line = vec!["kws-live".into(), "--config".into(), config.clone().into()];
+        let args = config::load(&line).expect("a good file").live;
+        let (give, got) = unbounded();
+        let replace: Replace = Box::new(move |new| Ok(give.send(new.into_iter().map(|k| k.name).collect::<Vec<_>>())?));
+        let known = Files::of(&args);
+        write(&words, "stop,,\n");
+        write(&config, &format!("keywords-file = {words:?}\n"));
+        let (_ask, asked) = bounded(1);
+        Reload::new(line, &args, known, replace, Notifier::default()).start(asked).expect("a thread");
+        assert!(got.recv_timeout(5 * LOOK).is_err(), "it is broken");
+        write(&words, "stop\n");
+        assert_eq!(got.recv_timeout(Duration::from_mins(1)).expect("it is read again"), ["stop"]);
     }
 }
