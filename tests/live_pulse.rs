@@ -246,6 +246,33 @@ fn a_server_that_hangs_is_noticed_and_listened_to_again_once_it_goes_on() {
 }
 
 #[test]
+fn a_server_that_hangs_from_the_start_holds_up_nothing() {
+    let _alone = alone();
+    let Some(server) = server() else { return };
+    server.signal("STOP");
+    let mut stopped = listen(&server, &["--wait-for-device"]);
+    stopped.note("waiting for the microphone default: the sound system does not answer");
+    assert_eq!(stopped.terminate().code(), Some(0), "{:?}", stopped.all_notes());
+    let mut running = listen(&server, &["--wait-for-device"]);
+    running.note("waiting for the microphone default");
+    device_event(&running, "lost");
+    server.signal("CONT");
+    running.note("is back after");
+    device_event(&running, "back");
+    say_hello(&server, &running);
+    assert_eq!(running.terminate().code(), Some(0));
+    for args in [&["--keywords", "hello,stop", "--input", "mic", "--json"][..], &["devices"]] {
+        server.signal("STOP");
+        let out = server.within(PROGRAM).args(args).output().expect("the program starts");
+        // Not for longer: the server's queue of those that wait for it is short.
+        server.signal("CONT");
+        let error = text(&out.stderr);
+        assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
+        assert!(error.contains("does not answer") && error.contains("restart the sound server"), "{error}");
+    }
+}
+
+#[test]
 fn a_stop_while_the_microphone_is_away_ends_it() {
     let _alone = alone();
     let Some(mut server) = server() else { return };

@@ -2,7 +2,9 @@
 
 use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{Device, Error, ErrorKind};
+use crossbeam_channel::bounded;
 
+use super::{ANSWER, HANGS, RESTART};
 use crate::audio::AudioError;
 
 pub(super) const NO_MICROPHONE: &str =
@@ -59,8 +61,20 @@ pub(super) fn explain(what: &str, error: &Error) -> AudioError {
 /// All input devices of the default host.
 ///
 /// # Errors
-/// [`AudioError::Device`] if the sound system cannot be asked.
+/// [`AudioError::Device`] if the sound system cannot be asked, or does not answer within 10 s.
 pub fn list_devices() -> Result<Vec<DeviceInfo>, AudioError> {
+    let (give, answer) = bounded(1);
+    let ask = move || drop(give.send(list()));
+    let asked = std::thread::Builder::new().name("kws-mic-list".into()).spawn(ask);
+    let reason = match asked.map(|_| answer.recv_timeout(ANSWER)) {
+        Ok(Ok(devices)) => return devices,
+        Ok(Err(_)) => HANGS.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(AudioError::Device(format!("cannot list the microphones: {reason}; {RESTART}")))
+}
+
+fn list() -> Result<Vec<DeviceInfo>, AudioError> {
     let default = cpal::default_host().default_input_device();
     let describe = |d: Device| {
         let format = d.default_input_config().map_or_else(

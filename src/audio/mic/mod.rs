@@ -30,6 +30,15 @@ const LOOK: Duration = Duration::from_millis(5);
 /// If nobody has looked at the ring for so long, its emptiness says nothing about the device.
 const UNSEEN: Duration = Duration::from_millis(500);
 
+/// How long the first attempt may take where there is no stream without it.
+const ANSWER: Duration = Duration::from_secs(10);
+/// And where the stream can begin without sound.
+const MOMENT: Duration = Duration::from_secs(2);
+/// Why there is no microphone if nothing says it.
+const HANGS: &str = "the sound system does not answer";
+/// What to do about it.
+const RESTART: &str = "restart the sound server (PulseAudio or PipeWire), or use --input FILE";
+
 /// A microphone that runs, or is waited for.
 ///
 /// It survives what happens to microphones: it may be unplugged, its sound server may be restarted, and it may come back with
@@ -87,19 +96,19 @@ impl MicSource {
     /// Opens and starts a microphone, the default one if none is named.
     ///
     /// # Errors
-    /// [`AudioError::Device`] says what is wrong and what to do.
+    /// [`AudioError::Device`] says what is wrong and what to do; also if the sound system does not answer within 10 s.
     pub fn open(wanted: Option<&str>) -> Result<Self, AudioError> {
-        let (source, outcome) = Self::start(wanted);
+        let (source, outcome) = Self::start(wanted, ANSWER);
         outcome.map(|()| source)
     }
 
-    /// As [`MicSource::open`], but a microphone that cannot be opened is waited for: the stream begins without sound, as after a
-    /// loss.
+    /// As [`MicSource::open`], but a microphone that cannot be opened, or not within 2 s, is waited for: the stream begins
+    /// without sound, as after a loss.
     pub fn wait_for(wanted: Option<&str>) -> Self {
-        Self::start(wanted).0
+        Self::start(wanted, MOMENT).0
     }
 
-    fn start(wanted: Option<&str>) -> (Self, Result<(), AudioError>) {
+    fn start(wanted: Option<&str>, wait: Duration) -> (Self, Result<(), AudioError>) {
         let (levels, meter) = (Arc::<Levels>::default(), Arc::<DeviceMeter>::default());
         let (known, shared, own) = (Mutex::new(None::<Chosen>), levels.clone(), meter.clone());
         let asked = wanted.map(str::to_owned);
@@ -114,16 +123,17 @@ impl MicSource {
             *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen);
             Ok(opened)
         });
-        Self::with(open, wanted.unwrap_or("default"), levels, meter, Limits::default())
+        Self::with(open, wanted.unwrap_or("default"), levels, meter, Limits::default(), wait)
     }
 
-    /// A source of whatever `open` opens, and why there is nothing yet.
+    /// A source of whatever `open` opens within `wait`, and why there is nothing yet.
     fn with(
         open: Open,
         name: &str,
         levels: Arc<Levels>,
         meter: Arc<DeviceMeter>,
         limits: Limits,
+        wait: Duration,
     ) -> (Self, Result<(), AudioError>) {
         let mut source = Self {
             name: name.into(),
@@ -143,17 +153,23 @@ impl MicSource {
             begun: false,
             silence: Silence::default(),
         };
-        let outcome = match (source.open)() {
-            Ok(opened) => {
+        let mut first = source.attempts();
+        let error = match first.first(wait) {
+            Some(Ok(opened)) => {
                 source.take(opened);
-                Ok(())
+                return (source, Ok(()));
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 source.away(error.to_string());
-                Err(error)
+                error
+            }
+            // It may still answer.
+            None => {
+                source.lost(first, HANGS.into());
+                AudioError::Device(format!("cannot open the microphone `{name}`: {HANGS}; {RESTART}"))
             }
         };
-        (source, outcome)
+        (source, Err(error))
     }
 
     /// This stream is the one that runs now.
@@ -168,7 +184,16 @@ impl MicSource {
 
     /// Nothing runs from now on; the attempts begin.
     fn away(&mut self, reason: String) {
-        self.retry = Some(Retry::new(self.open.clone(), self.limits, self.meter.clone(), self.running.clone()));
+        let attempts = self.attempts();
+        self.lost(attempts, reason);
+    }
+
+    fn attempts(&self) -> Retry {
+        Retry::new(self.open.clone(), self.limits, self.meter.clone(), self.running.clone())
+    }
+
+    fn lost(&mut self, attempts: Retry, reason: String) {
+        self.retry = Some(attempts);
         self.loss = Some(Loss { device: self.name.clone(), reason });
         self.untold = true;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 use super::stream::Opened;
 use crate::audio::{AudioError, DeviceMeter};
@@ -86,6 +86,17 @@ impl Retry {
         Self { open, limits, meter, delay: limits.first, turn, running }
     }
 
+    /// Tries at once; how that went, if it is known after so long. Otherwise [`Retry::poll`] goes on waiting for it.
+    pub fn first(&mut self, limit: Duration) -> Option<Result<Opened, AudioError>> {
+        self.start();
+        let Turn::Try { answer, .. } = &self.turn else { return Some(Err(no_answer("no thread can be started"))) };
+        match answer.recv_timeout(limit) {
+            Ok(outcome) => Some(outcome),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Err(no_answer("the attempt stopped on a bug"))),
+        }
+    }
+
     /// The device, once it is open. Does not wait.
     pub fn poll(&mut self) -> Option<Opened> {
         match &self.turn {
@@ -136,6 +147,10 @@ impl Retry {
             self.again();
         }
     }
+}
+
+fn no_answer(why: &str) -> AudioError {
+    AudioError::Device(format!("cannot open the microphone: {why}; try again, or use --input FILE"))
 }
 
 /// Without what ALSA prints about each attempt: the reason is in the error.

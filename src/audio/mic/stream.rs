@@ -84,7 +84,7 @@ where
 {
     let channels = usize::from(config.channels.max(1));
     let mut mono = [0.0_f32; BLOCK];
-    // The real-time callback: mixes down into a block on its own stack frame and offers it to the ring; nothing else.
+    // The real-time callback: mixes down into a block of its own, made before, and offers it to the ring; nothing else.
     let on_data = move |data: &[T], _: &cpal::InputCallbackInfo| {
         for piece in data.chunks(BLOCK * channels) {
             let frames = piece.len() / channels;

@@ -24,6 +24,8 @@ const QUICK: Limits = Limits {
 enum Attempt {
     /// A stream of that rate, whose closing waits for the channel.
     Opens(u32, Option<Receiver<()>>),
+    /// Waits for the channel, then opens.
+    Late(Receiver<()>),
     Fails,
     /// Waits for the channel, then fails.
     Hangs(Receiver<()>),
@@ -55,6 +57,11 @@ struct System {
 impl System {
     /// Attempts come to these in turn; later ones fail.
     fn start(plan: Vec<Attempt>) -> (Self, MicSource, Result<(), AudioError>) {
+        Self::within(PATIENCE, plan)
+    }
+
+    /// The first of them has so much time before the source is there without it.
+    fn within(wait: Duration, plan: Vec<Attempt>) -> (Self, MicSource, Result<(), AudioError>) {
         let (plan, attempts) = (Mutex::new(VecDeque::from(plan)), Arc::new(AtomicUsize::new(0)));
         let (give, opened) = bounded(16);
         let (levels, meter) = (Arc::<Levels>::default(), Arc::<DeviceMeter>::default());
@@ -64,6 +71,10 @@ impl System {
             let next = plan.lock().expect("no panic").pop_front();
             let (rate, gate) = match next {
                 Some(Attempt::Opens(rate, gate)) => (rate, gate),
+                Some(Attempt::Late(gate)) => {
+                    let _ = gate.recv();
+                    (16_000, None)
+                }
                 Some(Attempt::Hangs(gate)) => {
                     let _ = gate.recv();
                     return Err(AudioError::Device("it hung".into()));
@@ -78,7 +89,7 @@ impl System {
             let stream: Option<Box<dyn Send>> = Some(Box::new(Slow(gate)));
             Ok(Opened { name, rate, format, reader, failed, stream, meter: own.clone() })
         });
-        let (source, outcome) = MicSource::with(open, "mic", levels, meter, QUICK);
+        let (source, outcome) = MicSource::with(open, "mic", levels, meter, QUICK, wait);
         (Self { attempts, opened }, source, outcome)
     }
 
@@ -278,6 +289,39 @@ fn a_microphone_that_is_not_there_yet_is_waited_for() {
     far.writer.push(&[0.5; 160]);
     assert!(matches!(next(&mut source), Chunk::Back(_)));
     assert_eq!((source.rate(), meter.up()), (48_000, true));
+}
+
+#[test]
+fn a_first_attempt_that_hangs_or_panics_holds_up_nobody() {
+    let (held, gate) = bounded::<()>(0);
+    let plan = vec![Attempt::Hangs(gate), Attempt::Opens(16_000, None)];
+    let (system, mut source, outcome) = System::within(Duration::from_millis(10), plan);
+    let error = outcome.expect_err("it hangs").to_string();
+    assert!(error.contains("does not answer") && error.contains("restart the sound server"), "{error}");
+    assert_eq!(next(&mut source), Chunk::Away);
+    assert!(source.loss().is_some_and(|l| l.reason.contains("does not answer")), "{:?}", source.loss());
+    // It is left to itself, and the next one opens it.
+    let mut far = system.reopened(&mut source);
+    far.writer.push(&[0.5; 160]);
+    assert!(matches!(next(&mut source), Chunk::Back(_)));
+    let meter = source.device().expect("a device");
+    assert_eq!((meter.unclosed(), meter.losses()), (1, 0));
+    drop((held, source));
+    all_come_out(&meter);
+    let (_, _, outcome) = System::start(vec![Attempt::Panics]);
+    assert!(outcome.is_err_and(|e| e.to_string().contains("a bug")));
+}
+
+#[test]
+fn a_first_attempt_that_takes_its_time_is_waited_for_and_not_made_anew() {
+    let (held, gate) = bounded::<()>(0);
+    let (system, mut source, _) = System::within(Duration::from_millis(10), vec![Attempt::Late(gate)]);
+    assert_eq!(next(&mut source), Chunk::Away);
+    drop(held);
+    let mut far = system.reopened(&mut source);
+    far.writer.push(&[0.5; 160]);
+    assert!(matches!(next(&mut source), Chunk::Back(_)));
+    assert_eq!(system.attempts.load(Ordering::SeqCst), 1);
 }
 
 #[test]
