@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
 use crate::audio::{Chunk, Unread};
@@ -351,6 +352,21 @@ fn a_worker_that_waits_loses_nothing() {
     }
     let config = EngineConfig { event_capacity: 1, delivery: Delivery::Wait, ..EngineConfig::default() };
     assert_eq!(hits(&run(script(parts), &["word"], &config).0).len(), 5);
+}
+
+#[test]
+fn an_end_that_nobody_takes_is_no_event_that_was_dropped() {
+    let config = EngineConfig { event_capacity: 1, delivery: Delivery::Wait, ..EngineConfig::default() };
+    let mut engine = start(script(word_at(2)), &["word"], &config);
+    // The one place is taken by the word, and nobody reads before the worker has given up.
+    let began = Instant::now();
+    while !matches!(engine.send(Command::Resume), Err(EngineError::Over)) {
+        assert!(began.elapsed() < Duration::from_mins(1), "it ends by itself");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let events: Vec<Event> = engine.events().iter().collect();
+    assert_eq!((hits(&events).len(), engine.meters().dropped_events()), (1, 0));
+    engine.stop().expect("it has ended in order");
 }
 
 #[test]

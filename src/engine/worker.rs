@@ -101,14 +101,12 @@ impl Worker {
         self.outbox.meters.set_ready();
         self.publish();
         let outcome = self.listen();
-        // The end must be told even to a UI that lags behind.
+        // The end is told even to a UI that lags behind; if that does not take it, the closed channel says the same.
         let last = match &outcome {
             Ok(()) => Event::Ended,
             Err(error) => Event::Failed(error.to_string().replace('\n', " ")),
         };
-        if let Err(SendTimeoutError::Timeout(_)) = self.outbox.events.send_timeout(last, LAST_OFFER) {
-            self.outbox.meters.drop_event();
-        }
+        let _ = self.outbox.events.send_timeout(last, LAST_OFFER);
         outcome
     }
 
