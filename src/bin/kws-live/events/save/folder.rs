@@ -45,18 +45,19 @@ impl Folder {
     /// Makes the folder if it is missing, and counts the clips of earlier runs.
     pub fn open(path: &Path, quota: Quota) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
-        let mut stored: Vec<Stored> = Vec::new();
+        let (mut stored, mut told) = (Vec::<Stored>::new(), Vec::new());
         let entries = path.read_dir().with_context(|| format!("cannot read the folder {}", path.display()))?;
         for entry in entries {
             let entry = entry.with_context(|| format!("cannot read the folder {}", path.display()))?;
+            if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
             let name = entry.file_name().to_string_lossy().into_owned();
             let half = name.strip_suffix(".wav.part").or_else(|| name.strip_suffix(".json.part"));
             if half.is_some_and(is_ours) {
-                // An earlier run was cut off here, unless it is still being written.
-                let written = entry.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-                if written.is_some_and(|age| age >= STALE) {
-                    let _ = fs::remove_file(entry.path());
-                }
+                remove_stale(&entry.path());
+            } else if let Some(stem) = name.strip_suffix(".json").filter(|stem| is_ours(stem)) {
+                told.push(stem.to_owned());
             } else if let Some(stem) = name.strip_suffix(".wav").filter(|stem| is_ours(stem)) {
                 let size = |path: &Path| path.metadata().map_or(0, |m| m.len());
                 let bytes = size(&entry.path()) + size(&path.join(format!("{stem}.json")));
@@ -64,6 +65,11 @@ impl Folder {
             }
         }
         stored.sort_by(|a, b| a.stem.cmp(&b.stem));
+        for stem in told {
+            if stored.binary_search_by(|s| s.stem.cmp(&stem)).is_err() {
+                remove_stale(&path.join(format!("{stem}.json")));
+            }
+        }
         let bytes = stored.iter().map(|s| s.bytes).sum();
         Ok(Self { path: path.into(), quota, stored: stored.into(), bytes })
     }
@@ -102,8 +108,10 @@ impl Folder {
 
     fn delete(&self, stem: &str) -> io::Result<()> {
         for ending in ["wav", "json", "wav.part", "json.part"] {
-            match fs::remove_file(self.path.join(format!("{stem}.{ending}"))) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            let file = self.path.join(format!("{stem}.{ending}"));
+            match fs::remove_file(&file) {
+                // A folder is none of ours, whatever its name.
+                Err(error) if error.kind() != ErrorKind::NotFound && !file.is_dir() => return Err(error),
                 _ => {}
             }
         }
@@ -130,6 +138,14 @@ impl Folder {
             stem = format!("{base}-{number}");
         }
         stem
+    }
+}
+
+/// Half a clip: an earlier run was cut off here, unless it is still being written.
+fn remove_stale(file: &Path) {
+    let written = file.metadata().and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+    if written.is_some_and(|age| age >= STALE) {
+        let _ = fs::remove_file(file);
     }
 }
 
@@ -198,6 +214,26 @@ mod tests {
         assert!(!names(path).contains(&(stem(1) + ".wav")) && names(path).contains(&(stem(2) + ".wav")));
         assert!(folder.put(at(6), "x", &[0; 700], b"{}").is_err(), "larger than everything");
         assert!(mine.iter().all(|name| path.join(name).exists()));
+    }
+
+    #[test]
+    fn json_alone_goes_once_it_is_stale_and_folders_are_left_alone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path();
+        let stem = |s: u64| format!("kws-20270115T07595{s}.000Z-x");
+        for (s, age) in [(1, STALE), (2, Duration::ZERO)] {
+            let alone = fs::File::create(path.join(stem(s) + ".json")).expect("room on the disk");
+            alone.set_modified(SystemTime::now() - age).expect("a time");
+        }
+        // The oldest by its name, and what would lie beside the next.
+        fs::create_dir(path.join(stem(0) + ".wav")).expect("room on the disk");
+        fs::create_dir(path.join(stem(3) + ".json")).expect("room on the disk");
+        fs::write(path.join(stem(3) + ".wav"), b"a clip").expect("room on the disk");
+        let mut folder = Folder::open(path, Quota { files: 1, bytes: 1_000 }).expect("it is there");
+        assert_eq!(folder.put(at(0), "x", b"wav", b"{}").expect("room on the disk"), 1);
+        let new = "kws-20270115T080000.000Z-x".to_owned();
+        let left = [stem(0) + ".wav", stem(2) + ".json", stem(3) + ".json", new.clone() + ".json", new + ".wav"];
+        assert_eq!(names(path), left);
     }
 
     #[test]
