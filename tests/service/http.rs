@@ -119,6 +119,19 @@ fn a_web_socket_brings_the_same_events() {
 }
 
 #[test]
+fn a_token_that_cannot_be_read_is_no_open_door() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let file = recording().display().to_string();
+    let token = OsStr::from_bytes(b"secr\xffet");
+    let mut command = program(&["--input", &file, "--keywords", "hello", "--listen", "127.0.0.1:0"]);
+    let out = command.env("KWS_LISTEN_TOKEN", token).output().expect("the program starts");
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("KWS_LISTEN_TOKEN"), "{}", text(&out.stderr));
+}
+
+#[test]
 fn clients_that_hold_on_take_no_more_than_their_places() {
     let mut live = Live::start(&["--keywords", "hello", "--listen", "127.0.0.1:0"]);
     let address = live.address();

@@ -40,10 +40,36 @@ impl Drop for Place {
     }
 }
 
+/// What can be read without waiting: nothing yet, an end (0), or something.
+#[cfg(feature = "http")]
+pub fn peek(stream: &TcpStream) -> io::Result<Option<usize>> {
+    // A time limit would be rounded up to milliseconds by the system, which is long between two events.
+    stream.set_nonblocking(true)?;
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false)?;
+    match peeked {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if is_silence(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether a read with a time limit failed for no other reason than that nothing came, or that a signal did.
 #[cfg(feature = "http")]
 pub fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+/// What nobody else should see, from the environment: what is there and cannot be used must not count as nothing.
+#[cfg(any(feature = "http", feature = "mqtt"))]
+pub fn secret(variable: &str) -> anyhow::Result<Option<String>> {
+    use std::env::{VarError, var};
+
+    match var(variable) {
+        Ok(secret) => Ok(Some(secret)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => anyhow::bail!("{variable} in the environment is no UTF-8 text; set it anew"),
+    }
 }
 
 /// Ends a connection so that the answer arrives: what the client still sends is read and thrown away for a moment.

@@ -46,10 +46,13 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 /// `localhost` or a loopback address, with a port or without.
 fn local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => host.split_at(host.rfind(':').unwrap_or(host.len())),
     };
+    if !port.is_empty() && port.strip_prefix(':').is_none_or(|port| !port.bytes().all(|b| b.is_ascii_digit())) {
+        return false;
+    }
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -93,10 +96,20 @@ mod tests {
     #[test]
     fn without_a_token_only_local_names_are_answered() {
         let access = Access::new(None);
-        for host in ["localhost", "localhost:81", "127.0.0.1:81", "[::1]:81", "LOCALHOST"] {
+        for host in ["localhost", "localhost:81", "127.0.0.1:81", "[::1]:81", "[::1]", "LOCALHOST"] {
             assert!(access.check(&request(Some(host), None)).is_ok(), "{host}");
         }
-        for host in ["evil.example", "evil.example:81", "192.168.0.1", "localhost.evil.example", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:81",
+            "192.168.0.1",
+            "localhost.evil.example",
+            "[::1].evil.example",
+            "[::1]evil.example:81",
+            "[::1",
+            "localhost:evil.example",
+            "",
+        ] {
             assert!(access.check(&request(Some(host), None)).is_err(), "{host}");
         }
     }

@@ -21,7 +21,7 @@ use anyhow::{Context, anyhow};
 
 use crate::args::HttpArgs;
 use crate::events::{Counts, Sink};
-use crate::net::{Place, hang_up, refused};
+use crate::net::{Place, hang_up, refused, secret};
 use crate::output::note;
 use crate::service::config::Of;
 use access::Access;
@@ -48,9 +48,13 @@ impl Server {
                 None => Ok(()),
             };
         };
-        match token(args) {
+        match token(args)? {
             Some(token) if token.trim().is_empty() => {
                 Err(anyhow!("--listen-token is empty; give one that nobody guesses")).of("listen-token")
+            }
+            // Callers' are told without, so that it would never match.
+            Some(token) if token.trim() != token => {
+                Err(anyhow!("--listen-token begins or ends with a blank; leave that out")).of("listen-token")
             }
             None if !address.ip().is_loopback() => Err(anyhow!(
                 "--listen {address} can be reached from other machines; give a --listen-token or use 127.0.0.1"
@@ -66,7 +70,7 @@ impl Server {
         let Some(address) = args.listen else { return Ok(None) };
         let listener =
             TcpListener::bind(address).map_err(|error| anyhow!(refused("listen", address, &error))).of("listen")?;
-        Ok(Some(Self { listener, access: Access::new(token(args)) }))
+        Ok(Some(Self { listener, access: Access::new(token(args)?) }))
     }
 
     /// Answers from now on, about `source`; the sink brings it the news.
@@ -83,8 +87,11 @@ impl Server {
 }
 
 /// What callers must know, if anything.
-fn token(args: &HttpArgs) -> Option<String> {
-    args.listen_token.clone().or_else(|| std::env::var("KWS_LISTEN_TOKEN").ok())
+fn token(args: &HttpArgs) -> anyhow::Result<Option<String>> {
+    Ok(match &args.listen_token {
+        Some(token) => Some(token.clone()),
+        None => secret("KWS_LISTEN_TOKEN")?,
+    })
 }
 
 fn accept(listener: &TcpListener, access: &Arc<Access>, state: &Arc<State>) {
@@ -180,6 +187,7 @@ mod tests {
             ("192.168.1.2:80", None, false),
             ("0.0.0.0:0", Some("secret"), true),
             ("127.0.0.1:0", Some(" "), false),
+            ("127.0.0.1:0", Some("secret\n"), false),
         ] {
             assert_eq!(Server::check(&args(listen, token)).is_ok(), good, "{listen} {token:?}");
         }

@@ -85,11 +85,12 @@ impl Request {
             Some("HEAD") => true,
             _ => return Some(Err(ONLY_GET)),
         };
-        // Several of one kind are a trick: then none counts.
+        // Several of one kind are a trick, and so are bytes that are no text: such a header is there and matches nothing.
         let header = |name: &str| {
             let mut all = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
-            let first = all.next().and_then(|h| std::str::from_utf8(h.value).ok());
-            if all.next().is_some() { Some(String::new()) } else { first.map(|v| v.trim().to_owned()) }
+            let first = all.next()?;
+            let text = if all.next().is_some() { "" } else { std::str::from_utf8(first.value).unwrap_or_default() };
+            Some(text.trim().to_owned())
         };
         let path = request.path.unwrap_or_default();
         Some(Ok(Self {
@@ -152,5 +153,12 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n";
         let request = Request::parse(head).expect("it is whole").expect("it is good");
         assert_eq!(request.host.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_header_that_is_no_text_is_there_and_matches_nothing() {
+        let head = b"GET / HTTP/1.1\r\nHost: evil\xff\r\nOrigin: http://evil\xff\r\n\r\n";
+        let request = Request::parse(head).expect("it is whole").expect("it is good");
+        assert_eq!((request.host.as_deref(), request.origin.as_deref()), (Some(""), Some("")));
     }
 }

@@ -9,7 +9,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::sink::{Client, Turn};
-use crate::net::{hang_up, is_silence};
+use crate::net::{hang_up, is_silence, peek};
 
 /// Messages of the client's that are read at a look.
 const AT_ONCE: usize = 16;
@@ -28,7 +28,9 @@ pub fn serve(mut stream: &TcpStream, key: &str, mut client: Client) -> io::Resul
     let limits = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
     let mut socket = WebSocket::from_raw_socket(stream, Role::Server, Some(limits));
     loop {
-        match client.turn() {
+        let turn = client.turn();
+        let rests = matches!(turn, Turn::Rest);
+        match turn {
             Turn::Event(event) => socket.send(Message::text(event.line.trim_end())).map_err(reason)?,
             Turn::Beat => socket.send(Message::Ping(Vec::new().into())).map_err(reason)?,
             Turn::Rest => {}
@@ -37,7 +39,8 @@ pub fn serve(mut stream: &TcpStream, key: &str, mut client: Client) -> io::Resul
                 return hang_up(stream);
             }
         }
-        if !listen(&mut socket)? {
+        // What it has read already and does not show here is looked at in the next rest.
+        if (rests || peek(stream)?.is_some()) && !listen(&mut socket)? {
             return hang_up(stream);
         }
     }

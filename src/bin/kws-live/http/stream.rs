@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use super::sink::{Client, Turn};
-use crate::net::{hang_up, is_silence};
+use crate::net::{hang_up, peek};
 
 /// Sends events until the stream ends or the client leaves.
 pub fn serve(mut stream: &TcpStream, mut client: Client) -> io::Result<()> {
@@ -13,7 +12,6 @@ pub fn serve(mut stream: &TcpStream, mut client: Client) -> io::Result<()> {
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
           X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n: listening\n\n",
     )?;
-    stream.set_read_timeout(Some(Duration::from_millis(1)))?;
     loop {
         match client.turn() {
             // The line has its end; an empty line ends the event.
@@ -25,17 +23,9 @@ pub fn serve(mut stream: &TcpStream, mut client: Client) -> io::Result<()> {
             Turn::Rest => {}
             Turn::End => return hang_up(stream),
         }
-        if has_left(stream)? {
+        // If it has closed the connection, its place is another's at once, not after two beats.
+        if peek(stream)? == Some(0) {
             return Ok(());
         }
-    }
-}
-
-/// Whether the client has closed the connection. Its place is another's at once, not after two beats.
-fn has_left(stream: &TcpStream) -> io::Result<bool> {
-    match stream.peek(&mut [0]) {
-        Ok(read) => Ok(read == 0),
-        Err(error) if is_silence(&error) => Ok(false),
-        Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use super::tls;
 use super::topics::Topics;
 use crate::args::{Broker, MqttArgs};
+use crate::net::secret;
 use crate::service::config::Of;
 
 /// How to reach the broker.
@@ -48,8 +49,10 @@ pub fn check(args: &MqttArgs) -> anyhow::Result<Option<(Access, Topics)>> {
         }
         return Ok(None);
     };
-    let by_url = broker.password.clone();
-    let password = args.mqtt_password.clone().or(by_url).or_else(|| std::env::var("KWS_MQTT_PASSWORD").ok());
+    let password = match args.mqtt_password.as_ref().or(broker.password.as_ref()) {
+        Some(password) => Some(password.clone()),
+        None => secret("KWS_MQTT_PASSWORD")?,
+    };
     if args.mqtt_password.is_some() && broker.user.is_none() {
         return Err(anyhow!("--mqtt-password belongs to a user; name one: --mqtt mqtt://USER@HOST"))
             .of("mqtt-password");

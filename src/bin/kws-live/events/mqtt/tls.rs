@@ -1,5 +1,7 @@
 //! TLS by rustls, with `ring` for its arithmetic: no C library is needed where the program runs.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,9 +26,11 @@ pub fn config(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 fn from_file(file: &Path) -> anyhow::Result<RootCertStore> {
-    let size = std::fs::metadata(file).context("cannot read it")?.len();
-    ensure!(size <= LARGEST, "it has {size} bytes; certificates have at most {LARGEST}");
-    let text = std::fs::read(file).context("cannot read it")?;
+    let mut text = Vec::new();
+    let opened = File::open(file).context("cannot read it")?;
+    // Not by its size, which special files do not tell.
+    opened.take(LARGEST + 1).read_to_end(&mut text).context("cannot read it")?;
+    ensure!(text.len() as u64 <= LARGEST, "it is larger than {LARGEST} bytes, which certificates are not");
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         roots.add(certificate.context("it is no certificate in PEM form")?).context("it holds a broken certificate")?;
@@ -59,6 +63,11 @@ mod tests {
             std::fs::write(&file, text).expect("room on the disk");
             let error = format!("{:#}", config(Some(&file)).expect_err("it is broken"));
             assert!(error.contains("--mqtt-ca") && error.contains(part), "{text}: {error}");
+        }
+        #[cfg(unix)]
+        {
+            let error = format!("{:#}", config(Some(Path::new("/dev/zero"))).expect_err("it has no end"));
+            assert!(error.contains("larger than"), "{error}");
         }
         let error = format!("{:#}", config(Some(Path::new("no-such.pem"))).expect_err("it is not there"));
         assert!(error.contains("no-such.pem"), "{error}");
