@@ -2,6 +2,8 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "service/ends.rs"]
+mod ends;
 #[cfg(feature = "http")]
 #[path = "service/http.rs"]
 mod http;
@@ -132,6 +134,10 @@ fn a_reader_that_is_stuck_holds_up_nobody_else() {
     let (status, _, notes) = live.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");
     assert!(notes.iter().any(|l| l.contains("`stdout` has not finished")), "{notes:?}");
+    // All of them, with the one in its hand.
+    let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
+    let heard = stats.split("detections ").nth(1).and_then(|rest| rest.split(',').next()).expect("a count");
+    assert_eq!(before(stats, "events").to_string(), heard, "{stats}");
     assert!(clips(Path::new(&dir)).len() >= 4);
 }
 

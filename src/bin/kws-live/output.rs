@@ -1,9 +1,12 @@
-//! Lines on stdout that survive a reader who leaves, and lines on stderr that cannot fail.
+//! Lines on stdout that survive a reader who leaves, and lines on stderr that cannot fail and hold up nobody.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use kws_live::audio::Loss;
 use kws_live::engine::{Event, seconds};
 use kws_live::spotter::Detection;
@@ -12,13 +15,119 @@ use serde::Serialize;
 /// Who gets notes while a picture is on the screen, which a line on stderr would tear.
 static PICTURE: Mutex<Option<Sender<String>>> = Mutex::new(None);
 
+/// Lines that can wait for stderr.
+const QUEUE: usize = 4_096;
+/// How long the end waits for a stderr that nobody reads.
+const LAST: Duration = Duration::from_secs(1);
+
+/// The way to stderr of a program that must not wait for it.
+static STDERR: OnceLock<Queue> = OnceLock::new();
+
 /// Writes a line to stderr, or gives it to the picture that is on the screen; there is nobody to tell if that fails.
 pub fn note(line: &str) {
-    let picture = PICTURE.lock().unwrap_or_else(PoisonError::into_inner);
-    let taken = picture.as_ref().is_some_and(|picture| picture.send(line.to_owned()).is_ok());
-    if !taken {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+    let picture = |picture: &Sender<String>| picture.send(line.to_owned()).is_ok();
+    let taken = PICTURE.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(picture);
+    match STDERR.get() {
+        _ if taken => {}
+        Some(queue) => queue.note(line),
+        None => drop(writeln!(io::stderr().lock(), "{line}")),
     }
+}
+
+/// What waits for stderr.
+enum Line {
+    Text(String),
+    /// Closes once all that came before is written.
+    Mark(Sender<()>),
+}
+
+/// Lines on their way to stderr, on a thread of their own: a parent that does not read its pipe holds up nothing else.
+struct Queue {
+    give: Sender<Line>,
+    /// Lines that found no room since the last one that did.
+    dropped: AtomicU64,
+    /// Whether the program ends: then each line is waited for, for a moment.
+    ending: AtomicBool,
+}
+
+impl Queue {
+    fn note(&self, line: &str) {
+        let missing = self.dropped.swap(0, Ordering::AcqRel);
+        let gap = if missing > 0 {
+            format!("kws-live: {missing} lines are missing: nobody read them\n")
+        } else {
+            String::new()
+        };
+        if self.give.try_send(Line::Text(format!("{gap}{line}\n"))).is_err() {
+            self.dropped.fetch_add(missing + 1, Ordering::AcqRel);
+        }
+        if self.ending.load(Ordering::Acquire) {
+            self.flush();
+        }
+    }
+
+    fn flush(&self) {
+        let (mark, written) = bounded(0);
+        if self.give.send_timeout(Line::Mark(mark), LAST).is_ok() {
+            let _ = written.recv_timeout(LAST);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Line>, mut stderr: impl Write) {
+    for line in lines {
+        match line {
+            Line::Text(text) => drop(stderr.write_all(text.as_bytes())),
+            Line::Mark(written) => drop(written),
+        }
+    }
+}
+
+/// From now on no line waits for stderr, until this is dropped. Then what is left is written, as far as somebody reads it.
+pub struct Unhurried(());
+
+impl Unhurried {
+    /// Starts the thread; without one lines are written as before.
+    pub fn start() -> Self {
+        let ((give, lines), stderr) = (bounded(QUEUE), stderr());
+        let write = move || write_lines(&lines, stderr);
+        if thread::Builder::new().name("kws-notes".into()).spawn(write).is_ok() {
+            let _ = STDERR.set(Queue { give, dropped: AtomicU64::new(0), ending: AtomicBool::new(false) });
+        }
+        Self(())
+    }
+
+    /// Writes what waits, as far as somebody reads it.
+    pub fn flush() {
+        if let Some(queue) = STDERR.get() {
+            queue.flush();
+        }
+    }
+}
+
+impl Drop for Unhurried {
+    fn drop(&mut self) {
+        if let Some(queue) = STDERR.get() {
+            queue.ending.store(true, Ordering::Release);
+            queue.flush();
+        }
+    }
+}
+
+/// A way to stderr of its own: lines that wait are not lost while `quiet` sends what others write to nowhere.
+#[cfg(unix)]
+fn stderr() -> Box<dyn Write + Send> {
+    use std::os::fd::AsFd;
+
+    match io::stderr().as_fd().try_clone_to_owned() {
+        Ok(own) => Box::new(std::fs::File::from(own)),
+        Err(_) => Box::new(io::stderr()),
+    }
+}
+
+#[cfg(not(unix))]
+fn stderr() -> Box<dyn Write + Send> {
+    Box::new(io::stderr())
 }
 
 /// Notes for a picture, as long as it is on the screen.
@@ -146,7 +255,7 @@ impl DeviceRecord {
 /// A result as `--json` shows it, one object a line; times in seconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
-    /// `detection` or `best`.
+    /// `detection`; `found` or `best` in a search.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Name of the keyword.

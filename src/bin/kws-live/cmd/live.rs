@@ -13,11 +13,11 @@ use super::check;
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
-use crate::output::{DeviceRecord, Noted, note};
+use crate::output::{DeviceRecord, Noted, Unhurried, note};
 use crate::service::config::Of;
 use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::{Files, Reload};
-use crate::service::signals;
+use crate::service::signals::Signals;
 
 /// Who looks at the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,12 @@ impl View {
 /// `line` is the command line, for the case that its files are read again.
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
     let view = View::of(args);
+    // A person at the screen changes keywords there; and a terminal that is closed sends SIGHUP.
+    let reloads = view != View::Tui && Reload::possible(args);
+    let (ask, asked) = crossbeam_channel::bounded(1);
+    // First of all: what comes while the model loads waits until it is there.
+    let signals = Signals::take(reloads.then_some(ask))?;
+    let _notes = Unhurried::start();
     log_to(args.log.as_deref(), view == View::Tui).of("log")?;
     let files = Files::of(args);
     let mut wanted = Wanted::read(&args.keywords)?;
@@ -76,39 +82,38 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
         ..EngineConfig::default()
     };
     let mut engine = Engine::start(source, spotter, enroller, &config)?;
-    let patience = Patience { wait: config.delivery == Delivery::Wait, asked: signals::Asked::default() };
-    let signalled = patience.asked.clone();
+    let patience = Patience { wait: config.delivery == Delivery::Wait, asked: signals.asked().clone() };
     let outputs = plan.start(Feed::of(&engine), model, file, (view != View::Tui).then_some(args.json), patience)?;
     // At a screen there is a person to see.
     let notifier = match view {
         View::Tui => Notifier::default(),
         _ => Notifier::start(Watched::engine(engine.meters()), &listening_to(engine.describe()))?,
     };
-    let (ask, asked) = crossbeam_channel::bounded(1);
-    // A person at the screen changes keywords there; and a terminal that is closed sends SIGHUP.
-    let reloads = view != View::Tui && Reload::possible(args);
     if reloads {
         let keywords = engine.keywords_handle();
         let replace = Box::new(move |new| Ok(keywords.replace(new)?));
         Reload::new(line, args, files, replace, notifier.clone()).start(asked)?;
     }
-    signals::listen(signalled.clone(), engine.stop_handle().into(), reloads.then_some(ask))?;
+    signals.stop(engine.stop_handle().into());
     let outcome = match view {
         #[cfg(feature = "tui")]
-        View::Tui => crate::tui::run(&mut engine, &outputs),
+        View::Tui => {
+            // Not onto the picture.
+            Unhurried::flush();
+            crate::tui::run(&mut engine, &outputs)
+        }
         _ => lines(&mut engine, &outputs, &notifier),
     };
     if view != View::Tui {
         notifier.stopping();
     }
-    let counts = outputs.finish();
-    if let Ok(counts) = &counts {
-        report(counts, args.stats, started);
-    }
+    let (counts, written) = outputs.finish();
+    report(&counts, args.stats, started);
     outcome?;
+    written?;
     // A service that was asked to end has done its work, whatever it heard.
-    let served = view != View::Tui && signalled.to_end();
-    Ok(served || counts?.meters.detections() > 0)
+    let served = view != View::Tui && signals.asked().to_end();
+    Ok(served || counts.meters.detections() > 0)
 }
 
 /// How sharply to listen.
@@ -183,16 +188,19 @@ fn lines(engine: &mut Engine, outputs: &Outputs, notifier: &Notifier) -> anyhow:
     Ok(engine.stop()?)
 }
 
-/// Levels by `KWS_LOG`. With a picture on the screen there is no room for more than warnings, which it shows; the rest needs a
-/// file.
+/// Levels by `KWS_LOG`; a file keeps what earlier runs said. With a picture on the screen there is no room for more than
+/// warnings, which it shows; the rest needs a file.
 pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::Result<()> {
     let mut builder = env_logger::Builder::new();
     builder.parse_filters(&filter(&std::env::var("KWS_LOG").unwrap_or_default()));
     if let Some(path) = file {
-        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         builder.target(env_logger::Target::Pipe(Box::new(file)));
-    } else if picture {
+    } else {
         builder.target(env_logger::Target::Pipe(Box::new(Noted)));
+    }
+    if picture && file.is_none() {
         builder.format(|line, record| writeln!(line, "kws-live: {}", record.args()));
     }
     builder.init();

@@ -11,15 +11,20 @@ use super::listen::{Listening, Wanted};
 use super::live::{log_to, report, spotter_config};
 use crate::args::LiveArgs;
 use crate::events::{Feed, Patience, Plan};
-use crate::output::note;
+use crate::output::{Unhurried, note};
 use crate::service::config::Of;
 use crate::service::notify::{Notifier, Watched};
 use crate::service::reload::{Files, Reload};
-use crate::service::signals::{self, Stop};
+use crate::service::signals::{Signals, Stop};
 use crate::wyoming::{Hub, Port};
 
 /// `line` is the command line, for the case that its files are read again.
 pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Result<bool> {
+    let reloads = Reload::possible(args);
+    let (ask, reload) = crossbeam_channel::bounded(1);
+    // First of all: what comes while the model loads waits until it is there.
+    let signals = Signals::take(reloads.then_some(ask))?;
+    let _notes = Unhurried::start();
     log_to(args.log.as_deref(), false).of("log")?;
     let address = args.service.wyoming.as_deref().context("--wyoming needs an address")?;
     let files = Files::of(args);
@@ -45,8 +50,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
         wyoming: Some(hub.count.clone()),
     };
     // A client's sound does not wait for a slow receiver.
-    let patience = Patience::default();
-    let asked = patience.asked.clone();
+    let patience = Patience { wait: false, asked: signals.asked().clone() };
     hub.connect(plan.start(feed, model, None, Some(args.json), patience)?);
     note(&format!("listening to Wyoming clients at {place}"));
     for listed in &*listing {
@@ -56,9 +60,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     if reachable {
         note("the Wyoming protocol has no passwords: whoever reaches this port can use it");
     }
-    let (ask, reload) = crossbeam_channel::bounded(1);
     let notifier = Notifier::start(watched(&hub), &format!("listening to Wyoming clients at {place}"))?;
-    let reloads = Reload::possible(args);
     if reloads {
         let hub = hub.clone();
         let replace = move |keywords| {
@@ -67,16 +69,17 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
         };
         Reload::new(line, args, files, Box::new(replace), notifier.clone()).start(reload)?;
     }
-    signals::listen(asked.clone(), stop, reloads.then_some(ask))?;
+    signals.stop(stop);
     let server = port.start(hub.clone())?;
     hub.meters.set_ready();
     // It cannot fail: the signals' thread can always send.
     let _ = ended.recv();
     notifier.stopping();
     server.end();
-    let counts = hub.disconnect().context("the ways out are gone")?.finish()?;
+    let (counts, written) = hub.disconnect().context("the ways out are gone")?.finish();
     report(&counts, args.stats, started);
-    Ok(asked.to_end() || counts.meters.detections() > 0)
+    written?;
+    Ok(signals.asked().to_end() || counts.meters.detections() > 0)
 }
 
 /// It works from when the port answers, and gets on as long as what all clients share can be had: a thread that hangs with it

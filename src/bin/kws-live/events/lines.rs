@@ -1,7 +1,8 @@
 //! Lines on stdout, for people or for programs.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 
@@ -13,29 +14,57 @@ use crate::service::signals::Stop;
 pub struct Lines {
     json: bool,
     listening: Stop,
-    failed: Failed,
+    stdout: Stdout,
 }
 
-/// Why stdout could not be written, once that is so.
+/// How stdout does, to be asked from outside.
 #[derive(Debug, Clone, Default)]
-pub struct Failed(Arc<Mutex<Option<io::Error>>>);
+pub struct Stdout(Arc<State>);
 
-impl Failed {
-    /// The error, if there was one.
-    pub fn take(&self) -> Option<io::Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+#[derive(Debug, Default)]
+struct State {
+    failed: Mutex<Option<io::Error>>,
+    /// Whether a line has begun and its end is not taken.
+    writing: AtomicBool,
+}
+
+impl Stdout {
+    /// Why it could not be written, if that is so.
+    pub fn error(&self) -> Option<io::Error> {
+        self.failed().take()
+    }
+
+    /// Lines that are in the hand of one that is left behind.
+    pub fn left(&self) -> u64 {
+        u64::from(self.0.writing.load(Ordering::Acquire))
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<io::Error>> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False if nobody reads any more.
+    fn print(&self, line: &str) -> bool {
+        self.0.writing.store(true, Ordering::Release);
+        let outcome = print(line);
+        self.0.writing.store(false, Ordering::Release);
+        let read = matches!(outcome, Ok(true));
+        if let Err(error) = outcome {
+            *self.failed() = Some(error);
+        }
+        read
     }
 }
 
 impl Lines {
     /// Objects or lines for people; `listening` is stopped when nobody reads any more.
     pub fn new(json: bool, listening: Stop) -> Self {
-        Self { json, listening, failed: Failed::default() }
+        Self { json, listening, stdout: Stdout::default() }
     }
 
-    /// What went wrong, to be asked at the end.
-    pub fn failed(&self) -> Failed {
-        self.failed.clone()
+    /// How stdout does, to be asked at the end.
+    pub fn stdout(&self) -> Stdout {
+        self.stdout.clone()
     }
 }
 
@@ -49,8 +78,8 @@ impl Sink for Lines {
         // To the end also when nobody reads: what is published must not wait for a queue that nobody empties.
         for notice in notices {
             let line = match notice {
-                Notice::Detection { record, .. } if self.json => record.json(),
-                Notice::Detection { record, .. } => record.human(),
+                Notice::Detection(record) if self.json => record.json(),
+                Notice::Detection(record) => record.human(),
                 // People are told on stderr.
                 Notice::Device(record) if self.json => record.json(),
                 _ => continue,
@@ -58,11 +87,7 @@ impl Sink for Lines {
             if !read {
                 continue;
             }
-            let outcome = print(&line);
-            read = matches!(outcome, Ok(true));
-            if let Err(error) = outcome {
-                *self.failed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
+            read = self.stdout.print(&line);
             if !read {
                 self.listening.stop();
             }

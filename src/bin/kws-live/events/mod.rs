@@ -47,13 +47,8 @@ const BREATH: Duration = Duration::from_millis(2);
 /// What a receiver learns. Small enough to be copied for each of them.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// A keyword was heard.
-    Detection {
-        /// Handle of the keyword; two keywords never share one.
-        keyword: KeywordId,
-        /// What a line of `--json` says.
-        record: Arc<Record>,
-    },
+    /// A keyword was heard: what a line of `--json` says.
+    Detection(Arc<Record>),
     /// A keyword is listened for from now on.
     #[cfg_attr(not(any(feature = "http", feature = "mqtt")), expect(dead_code, reason = "only HTTP and MQTT tell it"))]
     Added(KeywordId, Arc<str>),
@@ -68,9 +63,7 @@ impl Notice {
     /// What of the engine's news goes out; `file` is where the sound comes from, if it is a file.
     pub fn of(event: &Event, file: Option<&str>) -> Option<Self> {
         match event {
-            Event::Detection(hit) => {
-                Some(Self::Detection { keyword: hit.keyword, record: Arc::new(Record::detection(hit, file)) })
-            }
+            Event::Detection(hit) => Some(Self::Detection(Arc::new(Record::detection(hit, file)))),
             Event::KeywordAdded(listened) => Some(Self::Added(listened.id, listened.name.clone())),
             Event::KeywordRemoved(id) => Some(Self::Removed(*id)),
             other => DeviceRecord::of(other).map(|record| Self::Device(Arc::new(record))),
@@ -78,7 +71,7 @@ impl Notice {
     }
 
     /// Whether it says which keywords there are.
-    fn is_state(&self) -> bool {
+    pub fn is_state(&self) -> bool {
         matches!(self, Self::Added(..) | Self::Removed(_))
     }
 }
@@ -286,8 +279,7 @@ mod tests {
     }
 
     fn detection() -> Notice {
-        let record = Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None));
-        Notice::Detection { keyword: KeywordId(0), record }
+        Notice::Detection(Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None)))
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kws_live::engine::{Clip, ClipConfig, Engine, Event, Meters};
 use kws_live::spotter::KeywordId;
 
 use super::exec::{Exec, ExecCount, Template};
-use super::lines::{Failed, Lines};
+use super::lines::{Lines, Stdout};
 #[cfg(feature = "mqtt")]
 use super::mqtt::{Mqtt, MqttCount};
 use super::save::{Folder, Quota, SaveCount, Saver};
@@ -141,7 +141,7 @@ impl Plan {
     ) -> anyhow::Result<Outputs> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         let lines = lines.map(|json| Lines::new(json, feed.stop));
-        let failed = lines.as_ref().map(Lines::failed).unwrap_or_default();
+        let stdout = lines.as_ref().map(Lines::stdout).unwrap_or_default();
         sinks.extend(lines.map(|lines| Box::new(lines) as Box<dyn Sink>));
         let exec = self.exec.as_ref().map(Exec::count);
         sinks.extend(self.exec.map(|exec| Box::new(exec) as Box<dyn Sink>));
@@ -153,7 +153,8 @@ impl Plan {
         let save = saver.as_ref().map(Saver::count);
         let mut saving = None;
         if let (Some(saver), Some(clips)) = (saver, feed.clips) {
-            saving = Some(spawn("kws-save", move || saver.run(clips))?);
+            let left = clips.clone();
+            saving = Some((spawn("kws-save", move || saver.run(clips))?, left));
         }
         let counts = Counts {
             meters: feed.meters,
@@ -169,7 +170,7 @@ impl Plan {
             sinks.push(server.start(feed.source, counts.clone())?);
         }
         let bus = Bus::start(sinks, patience.clone(), &counts.bus)?;
-        let outputs = Outputs { bus, saving, counts, failed, file, patience, limit: self.limit };
+        let outputs = Outputs { bus, saving, counts, stdout, file, patience, limit: self.limit };
         for (id, name) in feed.keywords {
             outputs.send(Notice::Added(id, name));
         }
@@ -247,9 +248,10 @@ impl Counts {
 /// The running ways out.
 pub struct Outputs {
     bus: Bus,
-    saving: Option<Receiver<()>>,
+    /// Closes with the thread that saves, and the clips that it has not taken yet.
+    saving: Option<(Receiver<()>, Receiver<Clip>)>,
     counts: Counts,
-    failed: Failed,
+    stdout: Stdout,
     file: Option<String>,
     patience: Patience,
     limit: Duration,
@@ -268,17 +270,25 @@ impl Outputs {
         self.bus.publish(notice);
     }
 
-    /// Lets everything out once the engine has ended; fails if stdout did.
-    pub fn finish(self) -> anyhow::Result<Counts> {
+    /// Lets everything out once the engine has ended; what came of it, and an error if stdout failed.
+    pub fn finish(self) -> (Counts, anyhow::Result<()>) {
         self.bus.finish(self.limit);
-        if let Some(saving) = &self.saving
+        // What a stuck reader has not taken is as lost as what waits behind it.
+        self.counts.bus.add(self.stdout.left());
+        if let Some((saving, left)) = &self.saving
             && !self.patience.wait_for(saving, LIMIT, &mut None)
         {
             log::warn!("the last clips are not written after {} s and are left behind", LIMIT.as_secs());
+            if let Some(save) = &self.counts.save {
+                save.leave(left);
+            }
         }
-        match self.failed.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(self.counts),
-        }
+        let written = self.stdout.error().map_or(Ok(()), |error| Err(error.into()));
+        (self.counts, written)
+    }
+
+    /// Where losses are counted, also once it has ended.
+    pub fn count(&self) -> Arc<Count> {
+        self.counts.bus.clone()
     }
 }

@@ -170,7 +170,7 @@ impl State {
             Notice::Removed(id) => {
                 shared.keywords.remove(&id);
             }
-            Notice::Detection { record, .. } => {
+            Notice::Detection(record) => {
                 *shared.detections.entry(record.keyword.clone()).or_insert(0) += 1;
                 self.counts.bus.add(shared.tell("detection", record.json()));
             }
@@ -229,8 +229,7 @@ mod tests {
     }
 
     fn detection() -> Notice {
-        let record = Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None));
-        Notice::Detection { keyword: KeywordId(0), record }
+        Notice::Detection(Arc::new(Record::new("detection", "word", 0.5, (0, 16_000), None)))
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Signals: the first one to end lets the last words out, SIGHUP reads the keywords again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossbeam_channel::Sender;
 use kws_live::engine::StopHandle;
 
+use crate::output::Unhurried;
+
 /// Signals that come so soon after the first are the same wish: `timeout` and a service manager signal a program and its group.
 const ONE_WISH: Duration = Duration::from_secs(1);
+/// How long a program that was asked to end may go on to load before it does.
+const LOADING: Duration = Duration::from_secs(15);
 
 /// What ends the listening, from anywhere; does not wait.
 #[derive(Clone)]
@@ -49,10 +54,42 @@ impl Asked {
     }
 }
 
+/// What signals do, from before anything is loaded.
+pub struct Signals {
+    asked: Asked,
+    listening: Listening,
+}
+
+/// What the first signal to end stops: nothing yet while the program loads.
+type Listening = Arc<Mutex<Option<Stop>>>;
+
+impl Signals {
+    /// Takes signals from now on. Without `reload` SIGHUP ends the program, as it does when a terminal is closed.
+    pub fn take(reload: Option<Sender<()>>) -> anyhow::Result<Self> {
+        let (asked, listening) = (Asked::default(), Listening::default());
+        wait(End { asked: asked.clone(), listening: listening.clone(), first: None }, reload)?;
+        Ok(Self { asked, listening })
+    }
+
+    /// Whether one has asked the program to end.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// This is what they stop: at once if one has come while the program loaded.
+    pub fn stop(&self, stop: Stop) {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.asked.to_end() {
+            stop.stop();
+        }
+        *listening = Some(stop);
+    }
+}
+
 /// What becomes of signals to end.
 struct End {
     asked: Asked,
-    listening: Stop,
+    listening: Listening,
     /// When the first one came.
     first: Option<Instant>,
 }
@@ -63,24 +100,47 @@ impl End {
     fn take(&mut self, hangup: bool) {
         let Some(first) = self.first else {
             self.first = Some(Instant::now());
+            let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
             self.asked.ask();
-            self.listening.stop();
+            if let Some(listening) = &*listening {
+                listening.stop();
+            } else {
+                drop(listening);
+                self.give_up_later();
+            }
             return;
         };
         if !hangup && first.elapsed() >= ONE_WISH {
-            std::process::exit(130);
+            end_now();
+        }
+    }
+
+    /// What is still loaded then hangs: with a pipe that nobody writes, for example.
+    fn give_up_later(&self) {
+        let listening = self.listening.clone();
+        let watch = move || {
+            thread::sleep(LOADING);
+            if listening.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+                end_now();
+            }
+        };
+        if thread::Builder::new().name("kws-end".into()).spawn(watch).is_err() {
+            end_now();
         }
     }
 }
 
-/// Waits for signals from now on. Without `reload` SIGHUP ends the program, as it does when a terminal is closed.
+fn end_now() -> ! {
+    Unhurried::flush();
+    std::process::exit(130)
+}
+
 #[cfg(unix)]
-pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyhow::Result<()> {
+fn wait(mut end: End, reload: Option<Sender<()>>) -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
     const WHY: &str = "cannot wait for signals";
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context(WHY)?;
-    let mut end = End { asked, listening, first: None };
     let wait = move || {
         for signal in signals.forever() {
             match &reload {
@@ -90,14 +150,13 @@ pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyh
             }
         }
     };
-    std::thread::Builder::new().name("kws-signals".into()).spawn(wait).context(WHY)?;
+    thread::Builder::new().name("kws-signals".into()).spawn(wait).context(WHY)?;
     Ok(())
 }
 
-/// Waits for Ctrl-C from now on.
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
-pub fn listen(asked: Asked, listening: Stop, reload: Option<Sender<()>>) -> anyhow::Result<()> {
+fn wait(mut end: End, reload: Option<Sender<()>>) -> anyhow::Result<()> {
     drop(reload);
-    let mut end = End { asked, listening, first: None };
     ctrlc::set_handler(move || end.take(false)).context("cannot wait for Ctrl-C")
 }

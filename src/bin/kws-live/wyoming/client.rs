@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kws_live::engine::seconds;
-use kws_live::spotter::{Detection, KeywordId, SpotError, Spotter};
+use kws_live::spotter::{Detection, SpotError, Spotter};
 use serde_json::{Map, Value, json};
 
 use super::hub::{Hub, Listed, Listing};
@@ -66,8 +66,8 @@ struct Ear {
     spotter: Spotter,
     /// Of which listing it has its keywords.
     listing: Listing,
-    /// Its handles and places in the listing.
-    chosen: Vec<(KeywordId, usize)>,
+    /// Their places in the listing.
+    chosen: Vec<usize>,
 }
 
 struct Client<'a> {
@@ -95,7 +95,7 @@ impl Client<'_> {
         while let Some(event) = wire.next()? {
             self.follow(&event)?;
             wire.reuse(event);
-            wire.source().rest();
+            wire.rest();
         }
         Ok(())
     }
@@ -154,11 +154,9 @@ impl Client<'_> {
             Some(ear) => ear,
             none => none.insert(Ear { spotter: self.hub.spotter()?, listing: Arc::new([]), chosen: Vec::new() }),
         };
-        let same = Arc::ptr_eq(&ear.listing, &listing) && ear.chosen.iter().map(|c| c.1).eq(places.iter().copied());
-        if !same {
-            let ids = ear.spotter.set_keywords(places.iter().map(|place| listing[*place].keyword.clone()));
-            ear.chosen = ids.into_iter().zip(places).collect();
-            ear.listing = listing;
+        if !Arc::ptr_eq(&ear.listing, &listing) || ear.chosen != places {
+            ear.spotter.set_keywords(places.iter().map(|place| listing[*place].keyword.clone()));
+            (ear.chosen, ear.listing) = (places, listing);
         }
         Ok(())
     }
@@ -234,15 +232,13 @@ impl Client<'_> {
     /// To the ways out, which do not wait: they hear of every word, also where the client takes no answer. What the client is
     /// to be told.
     fn publish(&mut self, hits: &[Detection]) -> Vec<Value> {
-        let (Some(stream), Some(ear)) = (&mut self.stream, &self.ear) else { return Vec::new() };
+        let Some(stream) = &mut self.stream else { return Vec::new() };
         let one = |hit: &Detection| {
             stream.found += 1;
             let timestamp = stream.time(hit.end);
             self.hub.meters.detected(seconds(hit.emitted.saturating_sub(hit.end)) as f32);
-            let place = ear.chosen.iter().find(|c| c.0 == hit.keyword).map(|c| c.1);
-            let id = place.and_then(|place| ear.listing.get(place)).map_or(hit.keyword, |listed| listed.id);
             let record = Record { client: Some(self.name.to_owned()), ..Record::detection(hit, None) };
-            self.hub.publish(Notice::Detection { keyword: id, record: Arc::new(record) });
+            self.hub.publish(Notice::Detection(Arc::new(record)));
             json!({ "name": &*hit.name, "timestamp": timestamp, "speaker": null })
         };
         hits.iter().map(one).collect()
@@ -277,6 +273,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::args::ServiceArgs;
+    use crate::events::{Feed, Patience, Plan};
+    use crate::service::signals::Stop;
 
     fn hub() -> Hub {
         hub_at(SpotterConfig::default())
@@ -358,6 +357,21 @@ mod tests {
         let ended = |sound: &[u8]| [chunk(&format, sound), stop.clone()].concat();
         let all = words(&hub, &ended(&sound), true);
         assert!(all >= 2, "{all}");
+        // Once the ways out are gone they are counted as dropped.
+        let plan = Plan::open(&ServiceArgs::default(), false).expect("nothing is asked for");
+        let feed = Feed {
+            source: "a test".into(),
+            meters: hub.meters.clone(),
+            keywords: Vec::new(),
+            clips: None,
+            stop: Stop::new(|| ()),
+            wyoming: None,
+        };
+        hub.connect(plan.start(feed, "test".into(), None, None, Patience::default()).expect("no threads"));
+        assert_eq!(words(&hub, &ended(&sound), true), all);
+        let (counts, _) = hub.disconnect().expect("they are there").finish();
+        assert_eq!(counts.dropped(), 0);
+        assert_eq!((words(&hub, &ended(&sound), true), counts.dropped()), (all, all));
         // All of them come out of one chunk, and the first answer cannot be sent.
         assert_eq!(words(&hub, &ended(&sound), false), all);
         // Around the end of `hello`, where it has been said and does not count yet.

@@ -1,14 +1,14 @@
 //! What all clients share: the model, what is listened for, and the ways out.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use kws_live::detect::Keyword;
 use kws_live::engine::Meters;
 use kws_live::model::Bundle;
 use kws_live::spotter::{KeywordId, SpotError, Spotter, SpotterConfig};
 
-use crate::events::{Notice, Outputs};
+use crate::events::{Count, Notice, Outputs};
 
 /// Spotters that are kept for the next clients: Home Assistant makes a connection for every wake word.
 const SPARE: usize = 2;
@@ -100,7 +100,11 @@ impl Keywords {
             self.next += 1;
             Listed { id, name: keyword.name.as_str().into(), keyword }
         });
-        self.all = listed.collect();
+        let listed: Vec<Listed> = listed.collect();
+        // The same list is not made anew: streams that go on would begin to match anew for it.
+        if !listed.iter().map(|l| l.id).eq(self.all.iter().map(|l| l.id)) {
+            self.all = listed.into();
+        }
     }
 }
 
@@ -112,6 +116,8 @@ pub struct Hub {
     keywords: Mutex<Keywords>,
     /// `None` once the end has come.
     outputs: RwLock<Option<Outputs>>,
+    /// Where detections are counted that come after that.
+    late: OnceLock<Arc<Count>>,
     stopping: AtomicBool,
     /// What was heard, of all clients together.
     pub meters: Arc<Meters>,
@@ -131,6 +137,7 @@ impl Hub {
             spare: Mutex::new(vec![first]),
             keywords: Mutex::new(listed),
             outputs: RwLock::new(None),
+            late: OnceLock::new(),
             stopping: AtomicBool::new(false),
             meters: Arc::default(),
             count: Arc::default(),
@@ -139,18 +146,21 @@ impl Hub {
 
     /// Where detections go from now on.
     pub fn connect(&self, outputs: Outputs) {
+        let _ = self.late.set(outputs.count());
         *self.outputs.write().unwrap_or_else(PoisonError::into_inner) = Some(outputs);
     }
 
-    /// Takes the ways out away: what comes now goes nowhere.
+    /// Takes the ways out away: what comes now goes nowhere and is counted as dropped.
     pub fn disconnect(&self) -> Option<Outputs> {
         self.outputs.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Hands news on to the ways out.
     pub fn publish(&self, notice: Notice) {
-        if let Some(outputs) = &*self.outputs.read().unwrap_or_else(PoisonError::into_inner) {
-            outputs.send(notice);
+        match &*self.outputs.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(outputs) => outputs.send(notice),
+            None if notice.is_state() => {}
+            None => self.late.get().into_iter().for_each(|count| count.add(1)),
         }
     }
 
@@ -239,5 +249,17 @@ mod tests {
         assert_eq!(ids(&["b", "c", "a"]), [1, 2, 0]);
         assert_eq!(ids(&["c"]), [2]);
         assert_eq!(ids(&["a"]), [3]);
+    }
+
+    #[test]
+    fn the_same_keywords_again_are_the_same_listing() {
+        let mut keywords = Keywords { all: Arc::new([]), next: 0 };
+        let mut listing = |names: &[&str]| {
+            keywords.replace(names.iter().map(|n| keyword(n)).collect());
+            keywords.all.clone()
+        };
+        let first = listing(&["a", "b"]);
+        assert!(Arc::ptr_eq(&first, &listing(&["a", "b"])));
+        assert!(!Arc::ptr_eq(&first, &listing(&["b", "a"])), "places have changed");
     }
 }

@@ -130,6 +130,10 @@ impl Server {
         while self.hub.count.clients() > 0 && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
         }
+        let late = self.hub.count.clients();
+        if late > 0 {
+            log::warn!("sound of {late} Wyoming clients is not heard to its end after {} s", LAST.as_secs());
+        }
     }
 }
 

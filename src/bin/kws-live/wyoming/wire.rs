@@ -74,16 +74,19 @@ pub struct Wire<R> {
     payload: Vec<u8>,
 }
 
+impl Wire<Timed<'_>> {
+    /// Waits for the next event; its time runs from now on if its beginning came with the end of the one before.
+    pub fn rest(&mut self) {
+        let begun = !self.input.buffer().is_empty();
+        self.input.get_mut().rest(begun);
+    }
+}
+
 impl<R: Read> Wire<R> {
     /// Holds one header line; the rest grows with what comes, up to its limit.
     pub fn new(input: R) -> Self {
         let line = Vec::with_capacity(HEADER);
         Self { input: BufReader::new(input), line, data: Vec::new(), payload: Vec::new() }
-    }
-
-    /// Where it reads from.
-    pub fn source(&mut self) -> &mut R {
-        self.input.get_mut()
     }
 
     /// Takes back the memory of an event's payload, to be used for the next one.
@@ -195,9 +198,9 @@ impl<'a> Timed<'a> {
         Self { stream, limits, until: None }
     }
 
-    /// Waits for the next event.
-    pub fn rest(&mut self) {
-        self.until = None;
+    /// Waits for the next event, which may have begun.
+    fn rest(&mut self, begun: bool) {
+        self.until = begun.then(|| Instant::now() + self.limits.event);
     }
 }
 
@@ -320,7 +323,7 @@ mod tests {
         near.write_all(b"{\"type\":\"a\"}\n{").expect("it is open");
         let mut wire = Wire::new(Timed::new(&far, limits(60_000, 50)));
         assert!(wire.next().is_ok_and(|e| e.is_some()));
-        wire.source().rest();
+        wire.rest();
         near.write_all(b"\"").expect("it is open");
         assert!(matches!(wire.next(), Err(WireError::Slow)));
         // A byte now and then does not help.
@@ -333,6 +336,19 @@ mod tests {
                     }
                     std::thread::sleep(Duration::from_millis(5));
                 }
+            });
+            assert!(matches!(wire.next(), Err(WireError::Slow)));
+        });
+        // Its beginning came with the end of the one before, and the rest comes too late.
+        let (mut near, far) = connection();
+        near.write_all(b"{\"type\":\"a\"}\n{").expect("it is open");
+        let mut wire = Wire::new(Timed::new(&far, limits(60_000, 50)));
+        assert!(wire.next().is_ok_and(|e| e.is_some()));
+        wire.rest();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_secs(2));
+                let _ = near.write_all(b"\"type\":\"a\"}\n");
             });
             assert!(matches!(wire.next(), Err(WireError::Slow)));
         });

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use kws_live::spotter::KeywordId;
 
 pub use command::Template;
 
@@ -45,7 +44,7 @@ impl ExecCount {
 
 /// A program that runs.
 struct Running {
-    keyword: KeywordId,
+    /// The keyword: its name stays when its pronunciation changes, its handle does not.
     name: String,
     child: Child,
     began: Instant,
@@ -72,9 +71,9 @@ impl Exec {
         self.count.clone()
     }
 
-    fn start(&mut self, keyword: KeywordId, record: &Record) {
+    fn start(&mut self, record: &Record) {
         let name = &record.keyword;
-        if self.running.iter().any(|r| r.keyword == keyword) {
+        if self.running.iter().any(|r| r.name.to_lowercase() == name.to_lowercase()) {
             self.count.skipped.fetch_add(1, Ordering::Relaxed);
             log::info!("exec for `{name}` is skipped: the one before still runs");
             return;
@@ -91,7 +90,7 @@ impl Exec {
         match command.spawn() {
             Ok(child) => {
                 self.count.started.fetch_add(1, Ordering::Relaxed);
-                self.running.push(Running { keyword, name: name.clone(), child, began: Instant::now() });
+                self.running.push(Running { name: name.clone(), child, began: Instant::now() });
             }
             Err(error) => {
                 self.count.failed.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +141,7 @@ impl Sink for Exec {
             };
             self.look();
             match next {
-                Ok(Notice::Detection { keyword, record }) => self.start(keyword, &record),
+                Ok(Notice::Detection(record)) => self.start(&record),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -187,12 +186,13 @@ mod tests {
         Exec::new(Template::parse(line).expect("a good line"), limit, true)
     }
 
-    fn run(exec: Exec, keywords: &[u64]) -> Arc<ExecCount> {
+    /// Runs it for these keywords.
+    fn run(exec: Exec, keywords: &[&str]) -> Arc<ExecCount> {
         let count = exec.count();
         let (give, notices) = crossbeam_channel::unbounded();
         for keyword in keywords {
-            let record = Arc::new(Record::new("detection", "word", 0.5, (0, 1), None));
-            give.send(Notice::Detection { keyword: KeywordId(*keyword), record }).expect("it is unbounded");
+            let record = Arc::new(Record::new("detection", keyword, 0.5, (0, 1), None));
+            give.send(Notice::Detection(record)).expect("it is unbounded");
         }
         drop(give);
         Box::new(exec).run(notices);
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_for_a_keyword() {
-        let count = run(exec("sleep 0.5", Duration::from_mins(1)), &[1, 1, 2, 1]);
+        let count = run(exec("sleep 0.5", Duration::from_mins(1)), &["stop", "Stop", "go on", "stop"]);
         assert_eq!((count.started(), count.skipped(), count.failed()), (2, 2, 0));
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let late = folder.path().join("late");
         let line = format!("sh -c '(sleep 1; echo late > {}) & wait'", late.display());
         let began = Instant::now();
-        let count = run(exec(&line, Duration::from_millis(100)), &[1]);
+        let count = run(exec(&line, Duration::from_millis(100)), &["stop"]);
         assert!(began.elapsed() < Duration::from_secs(30));
         assert_eq!((count.started(), count.failed()), (1, 1));
         std::thread::sleep(Duration::from_millis(1_500));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_bad_status_is_a_failure() {
-        assert_eq!(run(exec("false", Duration::from_mins(1)), &[1]).failed(), 1);
-        assert_eq!(run(exec("true", Duration::from_mins(1)), &[1]).failed(), 0);
+        assert_eq!(run(exec("false", Duration::from_mins(1)), &["stop"]).failed(), 1);
+        assert_eq!(run(exec("true", Duration::from_mins(1)), &["stop"]).failed(), 0);
     }
 }

@@ -110,7 +110,7 @@ impl Publisher {
 
     fn take(&mut self, notice: Notice) {
         match notice {
-            Notice::Detection { record, .. } => {
+            Notice::Detection(record) => {
                 self.number += 1;
                 let message = Message {
                     event_type: EVENT,

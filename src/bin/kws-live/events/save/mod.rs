@@ -4,7 +4,7 @@ mod folder;
 
 use std::io::Cursor;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
@@ -26,6 +26,8 @@ pub struct SaveCount {
     saved: AtomicU64,
     failed: AtomicU64,
     deleted: AtomicU64,
+    /// Whether one is being written.
+    writing: AtomicBool,
 }
 
 impl SaveCount {
@@ -37,6 +39,12 @@ impl SaveCount {
     /// Clips that could not be written.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The thread that saves is left behind: what it has in hand, and what still waits for it, is not on the disk.
+    pub fn leave(&self, waiting: &Receiver<Clip>) {
+        let left = waiting.try_iter().count() as u64 + u64::from(self.writing.load(Ordering::Acquire));
+        self.failed.fetch_add(left, Ordering::Relaxed);
     }
 
     /// Older clips that were deleted to keep the quota.
@@ -97,7 +105,10 @@ impl Saver {
             self.count.failed.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        match self.write(clip) {
+        self.count.writing.store(true, Ordering::Release);
+        let outcome = self.write(clip);
+        self.count.writing.store(false, Ordering::Release);
+        match outcome {
             Ok(deleted) => {
                 self.count.saved.fetch_add(1, Ordering::Relaxed);
                 self.count.deleted.fetch_add(deleted, Ordering::Relaxed);
