@@ -142,6 +142,9 @@ impl Matcher {
     }
 
     /// Replaces the keywords. What was heard of them so far is forgotten by the phone paths, and scores that wait are not told.
+    ///
+    /// # Panics
+    /// If the embeddings of one have not the size of the model's.
     pub fn set_keywords<'a>(&mut self, keywords: impl Iterator<Item = &'a Keyword> + Clone) {
         if let Some(rivals) = &mut self.rivals {
             rivals.set_keywords(keywords.clone());

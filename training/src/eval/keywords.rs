@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kws_live::detect::{Keyword, sigmoid};
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
-use kws_live::spotter::SpotterConfig;
+use kws_live::spotter::{Detection, SpotterConfig};
 use kws_live::text::parse_keywords;
 use serde::Serialize;
 
@@ -92,14 +92,15 @@ pub struct Report {
     pub accuracy: Option<f64>,
     /// Such recordings.
     pub accuracy_clips: usize,
-    /// Emission behind the labelled end of the word.
+    /// Emission behind the labelled end of the word, of what comes out before the recording ends.
     pub latency_ms_median: Option<f64>,
     /// Its 90th percentile.
     pub latency_ms_p90: Option<f64>,
 }
 
-/// Events at every threshold: start, end and emission, seconds.
-type Events = [Vec<(f32, f32, f32)>; LOGITS.len()];
+/// Events at every threshold: start, end and emission, seconds; nothing is known of how late those would come that the end of
+/// the recording let out.
+type Events = [Vec<(f32, f32, Option<f32>)>; LOGITS.len()];
 
 /// What was heard in one recording.
 struct Heard {
@@ -159,17 +160,17 @@ fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threa
     each(bundle, &graded, &config, recordings, threads, |spotter, samples| {
         let ids: BTreeMap<_, _> = spotter.keywords().enumerate().map(|(i, s)| (s.id, i)).collect();
         let mut events: Vec<Events> = vec![Events::default(); keywords.len()];
-        let mut note = |d: &kws_live::spotter::Detection| {
+        let mut note = |d: &Detection, ended: bool| {
             let index = ids[&d.keyword];
             let list = &mut events[index / LOGITS.len()];
             let seconds = |s: u64| s as f32 / crate::data::RATE;
-            list[index % LOGITS.len()].push((seconds(d.start), seconds(d.end), seconds(d.emitted)));
+            list[index % LOGITS.len()].push((seconds(d.start), seconds(d.end), (!ended).then(|| seconds(d.emitted))));
         };
         // In pieces, as a live stream comes: the emission time then means something.
         for piece in samples.chunks(480) {
-            spotter.process(piece, &mut note)?;
+            spotter.process(piece, |d| note(d, false))?;
         }
-        spotter.flush(&mut note)?;
+        spotter.flush(|d| note(d, true))?;
         let best = spotter.keywords().step_by(LOGITS.len()).map(|s| s.best.map_or(0.0, |b| b.score)).collect();
         Ok(Heard { best, events })
     })
@@ -240,7 +241,7 @@ fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report
         for (recording, heard) in recordings.iter().zip(heard) {
             for place in recording.places(name) {
                 let event = heard.events[k][DEFAULT].iter().find(|e| hits(e.0, e.1, place));
-                late.extend(event.map(|e| f64::from(e.2 - place.1) * 1000.0));
+                late.extend(event.and_then(|e| e.2).map(|emitted| f64::from(emitted - place.1) * 1000.0));
             }
         }
     }
