@@ -265,7 +265,7 @@ mod tests {
     fn the_command_line_overrides_the_file() {
         let file = "json = true\nkeywords = [\"hello\", \"stop\"]\nsensitivity = 0.25\nexample = [\"a=b.wav\"]\n";
         let args = with(file, &[]).expect("a good file").live;
-        assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("hello,stop"), 0.25));
+        assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("hello, stop"), 0.25));
         assert!(args.json && args.keywords.examples.len() == 1);
         let args = with(file, &["--sensitivity", "0.75", "-k", "go", "-e", "x=y.wav"]).expect("a good line").live;
         assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("go"), 0.75));
