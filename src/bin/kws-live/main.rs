@@ -6,6 +6,7 @@
 mod args;
 mod cmd;
 mod events;
+mod files;
 #[cfg(feature = "http")]
 mod http;
 mod net;

@@ -1,8 +1,6 @@
 //! What `live` and `scan` share: model and keywords, ready to listen.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -14,6 +12,7 @@ use kws_live::text::{KeywordSpec, keyword_lists, parse_keywords, without_last_co
 
 use super::{bundle, bundle_or};
 use crate::args::{Example, KeywordArgs, ModelArgs};
+use crate::files;
 use crate::output::note;
 use crate::service::config::Of;
 
@@ -84,11 +83,7 @@ impl Wanted {
 /// The lists of a keyword file, each checked by itself and with its line, so that an error can name that.
 fn lines(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let place = || format!("--keywords-file: {}", file.display());
-    let size =
-        fs::metadata(file).and_then(|m| if m.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(m.len()) });
-    let size = size.with_context(|| format!("{}: cannot read it", place()))?;
-    ensure!(size <= LARGEST, "{}: it has {size} bytes; a list has at most {LARGEST}", place());
-    let text = fs::read_to_string(file).with_context(|| format!("{}: cannot read it", place()))?;
+    let text = files::text(file, LARGEST).with_context(|| format!("{}: cannot read it", place()))?;
     let mut all = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let place = format!("{} line {}", place(), index + 1);
@@ -172,6 +167,8 @@ fn from_recordings(enroller: &mut Enroller, example: &Example, typed: Option<&Ke
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn read(text: &str, keywords: Option<&str>) -> anyhow::Result<Vec<String>> {

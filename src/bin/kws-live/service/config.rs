@@ -5,16 +5,17 @@
 
 use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs};
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use toml::de::{DeTable, DeValue};
 
 use crate::args::{Args, Example, Input, Lines, LiveArgs, one_line};
+use crate::files;
 
 /// Larger files are no configuration.
 const LARGEST: u64 = 1 << 20;
@@ -113,22 +114,30 @@ fn blamed(error: &clap::Error, lines: &Lines) -> Option<usize> {
     })
 }
 
-/// Whether the command line says it otherwise: with the option itself or with one that excludes it.
+/// Options of the command line that leave others of the file without a meaning, by their identifiers.
+const INSTEAD: [(&str, &[&str]); 3] =
+    [("input", &["device", "wait_for_device"]), ("sensitivity", &["threshold"]), ("mqtt", &["mqtt_password"])];
+
+/// Whether the command line says it otherwise: with the option itself, with one that excludes it or one in whose place it stood.
 fn overridden(command: &clap::Command, given: &ArgMatches, id: &str) -> bool {
     let set = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let Some(arg) = command.get_arguments().find(|a| a.get_id() == id) else { return false };
     let excluded = |other: &clap::Arg| {
         set(other.get_id().as_str()) && command.get_arg_conflicts_with(other).iter().any(|a| a.get_id() == id)
     };
+    // `--input mic` goes with a device.
+    let listens = given.get_one::<Input>("input") == Some(&Input::Mic);
+    let instead =
+        |&(option, others): &(&str, &[&str])| set(option) && others.contains(&id) && !(option == "input" && listens);
     set(id)
+        || INSTEAD.iter().any(instead)
         || command.get_arg_conflicts_with(arg).iter().any(|a| set(a.get_id().as_str()))
         || command.get_arguments().any(excluded)
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<Setting>> {
-    let size = fs::metadata(path).context("cannot read it")?.len();
-    ensure!(size <= LARGEST, "it has {size} bytes; a configuration has at most {LARGEST}");
-    settings(&fs::read_to_string(path).context("cannot read it")?, path.parent().unwrap_or(Path::new("")))
+    let text = files::text(path, LARGEST).context("cannot read it")?;
+    settings(&text, path.parent().unwrap_or(Path::new("")))
 }
 
 /// All keys, each checked by itself, so that an error can name its line. Paths start at `base`.
@@ -215,6 +224,8 @@ fn scalar(value: &DeValue<'_>) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn write(text: &str) -> (tempfile::TempDir, String) {
@@ -271,6 +282,14 @@ mod tests {
         assert_eq!((args.keywords.keywords.as_deref(), args.keywords.sensitivity), (Some("go"), 0.75));
         assert!(args.keywords.examples.len() == 1 && args.keywords.examples[0].name == "x");
         assert!(with(file, &["--no-tui"]).is_ok_and(|args| args.live.no_tui && args.live.json));
+        // One in whose place it stood overrides it.
+        let file = "device = \"a\"\nwait-for-device = true\nthreshold = 0.9\n";
+        let live = |line: &[&str]| with(file, line).expect("a good line").live;
+        let args = live(&["--input", "x.wav", "--sensitivity", "0.25"]);
+        assert!(args.microphone.device.is_none() && !args.microphone.wait_for_device);
+        assert_eq!((args.keywords.threshold, args.keywords.sensitivity), (None, 0.25));
+        let args = live(&["--input", "mic"]);
+        assert!(args.microphone.device.is_some() && args.keywords.threshold == Some(0.9));
         // What excludes it overrides it too.
         let args = with("input = \"-\"\n", &["--wyoming", "localhost:1"]).expect("a good line").live;
         assert!(args.service.wyoming.is_some() && args.input == Input::Mic);

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unexpected_cfgs)]
 
 mod args;
+mod files;
 mod service {
     pub mod config;
 }

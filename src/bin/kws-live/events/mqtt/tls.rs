@@ -1,7 +1,5 @@
 //! TLS by rustls, with `ring` for its arithmetic: no C library is needed where the program runs.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +7,8 @@ use anyhow::{Context, bail, ensure};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::files;
 
 /// Larger files are no certificates.
 const LARGEST: u64 = 4 << 20;
@@ -26,11 +26,7 @@ pub fn config(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 fn from_file(file: &Path) -> anyhow::Result<RootCertStore> {
-    let mut text = Vec::new();
-    let opened = File::open(file).context("cannot read it")?;
-    // Not by its size, which special files do not tell.
-    opened.take(LARGEST + 1).read_to_end(&mut text).context("cannot read it")?;
-    ensure!(text.len() as u64 <= LARGEST, "it is larger than {LARGEST} bytes, which certificates are not");
+    let text = files::bytes(file, LARGEST).context("cannot read it")?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         roots.add(certificate.context("it is no certificate in PEM form")?).context("it holds a broken certificate")?;

@@ -1,0 +1,1 @@
+../../../../src/bin/kws-live/files.rs
