@@ -2,6 +2,7 @@
 
 mod g2p;
 mod keyword;
+mod latin;
 mod lexicon;
 mod money;
 mod number;
@@ -13,6 +14,7 @@ mod token;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
 pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
+pub use latin::in_ascii;
 pub use lexicon::{Lexicon, read_cmudict};
 pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, parse_phones};
 pub use pronounce::{Pronouncer, Said, Source};

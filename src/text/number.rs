@@ -1,6 +1,7 @@
 //! Numbers as people say them: cardinals, ordinals, years, decades, codes, times of day, fractions.
 
 use num2words::Num2Words;
+use unicode_normalization::UnicodeNormalization;
 
 /// A number that a text begins with.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,9 +160,9 @@ fn fraction<'a>(over: &str, rest: &'a str) -> Option<(Vec<String>, &'a str)> {
 
 /// How a character such as `½` is said.
 pub(super) fn vulgar_fraction(c: char) -> Option<String> {
-    let typed = deunicode::deunicode_char(c).filter(|_| !c.is_ascii())?.trim();
-    let (over, _) = typed.split_once('/')?;
-    Some(fraction(over, &typed[over.len()..])?.0.swap_remove(0))
+    let parts: String = std::iter::once(c).nfkd().collect();
+    let (over, under) = parts.split_once('⁄').filter(|_| !c.is_ascii())?;
+    Some(fraction(over, &format!("/{under}"))?.0.swap_remove(0))
 }
 
 /// How a time of day such as `10:30` is said; `half` of the day follows, as in `10:00 am`. `None` for anything else.

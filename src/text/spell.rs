@@ -1,7 +1,6 @@
 //! Written text to speakable words: accents, signs, letters; numbers by [`number`], sums by [`money`], short forms by [`short`].
 
-use deunicode::deunicode_char;
-
+use super::latin::ascii;
 use super::money::{self, currency};
 use super::short::{self, Around};
 use super::token::{Token, company, letter_name, tokens};
@@ -81,8 +80,10 @@ fn speakable(text: &str) -> String {
                     out.extend([" and ", if said == "one half" { "a half" } else { &said }, " "]);
                 }
                 Some(said) => out.extend([" ", &said, " "]),
-                None if c.is_alphanumeric() => out.push_str(deunicode_char(c).unwrap_or(" ")),
-                None => out.push(' '),
+                None => {
+                    let plain = Some(ascii(c)).filter(|plain| c.is_alphanumeric() && !plain.is_empty());
+                    out.push_str(plain.as_deref().unwrap_or(" "));
+                }
             },
         }
     }

@@ -7,7 +7,7 @@
 //! PREFIX/event/NODE/KEYWORD/config   retained: an event entity for Home Assistant
 //! ```
 
-use deunicode::deunicode;
+use kws_live::text::in_ascii;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -112,7 +112,7 @@ fn birth(prefix: &str) -> String {
 /// hash follow.
 fn slug(name: &str) -> String {
     let name = name.to_lowercase();
-    let plain: String = deunicode(&name)
+    let plain: String = in_ascii(&name)
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
+use kws_live::text::in_ascii;
 
 /// Ours are called `kws-20270115T080000.000Z-word`; nothing else in the folder is ever touched.
 const PREFIX: &str = "kws-";
@@ -159,7 +160,7 @@ fn is_ours(stem: &str) -> bool {
 /// A keyword as a part of a file name on any system.
 fn plain(keyword: &str) -> String {
     let mut out = String::new();
-    for c in deunicode::deunicode(keyword).chars().take(LONGEST) {
+    for c in in_ascii(keyword).chars().take(LONGEST) {
         if c.is_ascii_alphanumeric() {
             out.push(c.to_ascii_lowercase());
         } else if !out.ends_with('_') {
