@@ -47,7 +47,7 @@ pub fn ascii(c: char) -> String {
     out
 }
 
-/// A text in ASCII, such as for the name of a file: [`ascii`] of its characters, `_` for each that has none.
+/// A text in ASCII, such as for the name of a file: Latin letters and digits without their marks, `_` for each other character.
 pub fn in_ascii(text: &str) -> String {
     text.chars().map(ascii).map(|plain| if plain.is_empty() { "_".into() } else { plain }).collect()
 }
