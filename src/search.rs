@@ -51,6 +51,7 @@ pub fn highest<T>(mut heard: Vec<T>, of: impl Fn(&T) -> (f32, u64, u64)) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn only_the_highest_of_near_frames_stays() {
         let heard = |score: f32, start: u64| (score, start, start + 6_400);

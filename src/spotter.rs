@@ -123,7 +123,7 @@ impl Spotter {
         let unit = core.stride() * core.mels();
         let chunk_features = config.chunk_frames.max(1) * unit;
         let seconds = frame_samples as f32 / frontend.sample_rate as f32;
-        let warm_up: Arc<[f32]> = warm_up(frame_samples);
+        let warm_up = warm_up(frame_samples);
         Ok(Self {
             mel: LogMel::new(frontend)?,
             features: Vec::with_capacity(chunk_features),

@@ -16,6 +16,7 @@ use symphonia::core::units::{Duration, TimeBase};
 
 use super::decode::LONGEST_HOLE;
 use super::{AudioError, Resampler};
+use crate::frontend::finite;
 
 /// Failures in a row after which no more packets are asked for.
 const MOST: usize = 100;
@@ -196,7 +197,7 @@ impl Container {
         for frame in self.interleaved.chunks_exact(channels) {
             let sample = frame.iter().sum::<f32>() * scale;
             self.numberless += u64::from(!sample.is_finite());
-            self.mono.push(if sample.is_finite() { sample } else { 0.0 });
+            self.mono.push(finite(sample));
         }
         give(&self.mono, &mut self.link.resampler, out);
         Ok(())

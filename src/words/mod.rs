@@ -6,6 +6,7 @@
 //! compete ([`Rivals`]).
 
 mod bigrams;
+mod chains;
 mod lattice;
 mod pack;
 mod rivals;

@@ -122,6 +122,13 @@ impl FitConfig {
         toml::from_str(&text).with_context(|| format!("{} is not a training configuration", path.display()))
     }
 
+    /// Whether the network of `section` takes as many mel bands as the front end gives.
+    fn check_mels(&self, section: &str, mels: i64) -> Result<()> {
+        let given = self.frontend.mels;
+        ensure!(i64::from(given) == mels, "frontend.mels is {given}, {section}.mels {mels}");
+        Ok(())
+    }
+
     /// Whether a run that `begun` configured can go on with this configuration: all that decides what is trained is the same. Where the
     /// data lies, how many threads cut it and how often a checkpoint is written may change.
     ///
@@ -267,12 +274,7 @@ fn fit_stream(
         "frontend.hop makes encoder frames of {frame_seconds} s: `stream` is trained with {} s",
         StreamConfig::FRAME_SECONDS
     );
-    ensure!(
-        i64::from(config.frontend.mels) == config.stream.mels,
-        "frontend.mels is {}, stream.mels {}",
-        config.frontend.mels,
-        config.stream.mels
-    );
+    config.check_mels("stream", config.stream.mels)?;
     for bundle in config.teacher.iter().chain(args.init.as_ref().filter(|i| i.is_dir())) {
         init::check_frontend(bundle, &config.frontend)?;
     }
@@ -298,7 +300,6 @@ fn fit_stream(
         if let Some(checkpoint) = args.init.as_ref().filter(|i| !i.is_dir()) {
             init::check_checkpoint(checkpoint, &config.stream)?;
             init::from_checkpoint(checkpoint, &model.vars)?;
-            log::info!("weights from {}", checkpoint.display());
         }
         let text = teacher.as_ref().map(|t| init::text_tower(t, &model)).unwrap_or_default();
         if !text.is_empty() {
@@ -331,12 +332,7 @@ fn fit_jmcl(
     device: Device,
 ) -> Result<()> {
     ensure!(config.teacher.is_none(), "`teacher` is for the architecture `stream`: take it out of the configuration");
-    ensure!(
-        i64::from(config.frontend.mels) == config.jmcl.mels,
-        "frontend.mels is {}, jmcl.mels {}",
-        config.frontend.mels,
-        config.jmcl.mels
-    );
+    config.check_mels("jmcl", config.jmcl.mels)?;
     ensure!(
         !args.init.as_ref().is_some_and(|i| i.is_dir()),
         "--init takes the folder of a `stream` bundle; for `jmcl` give it a checkpoint"
@@ -344,7 +340,6 @@ fn fit_jmcl(
     let model = JmclModel::new(device, &config.jmcl);
     if let Some(checkpoint) = args.init.as_ref().filter(|_| !args.out.join(CHECKPOINT).exists()) {
         init::from_checkpoint(checkpoint, &model.vars)?;
-        log::info!("weights from {}", checkpoint.display());
     }
     let (words, augment, frontend) = (config.words.clone(), config.augment.clone(), config.frontend.clone());
     let batcher = WordBatcher::new(cache, corpora, words, augment, frontend, config.seed)?;

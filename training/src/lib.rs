@@ -17,3 +17,4 @@ pub mod optim;
 pub mod rivals;
 mod spread;
 pub mod synth;
+mod whole;

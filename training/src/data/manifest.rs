@@ -8,6 +8,7 @@ use kws_live::text::{Phone, parse_phones};
 use serde::{Deserialize, Serialize};
 
 use super::librispeech::published;
+use crate::whole;
 
 /// One line of a manifest.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -124,13 +125,11 @@ impl Corpus {
     /// # Errors
     /// If the file cannot be written.
     pub fn write(path: &Path, entries: &[Entry]) -> Result<()> {
-        let partial = path.with_extension("partial");
         let mut text = String::new();
         for entry in entries {
             text.push_str(&serde_json::to_string(entry)?);
             text.push('\n');
         }
-        fs::write(&partial, text).with_context(|| format!("cannot write {}", partial.display()))?;
-        fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
+        whole::write(path, &text)
     }
 }

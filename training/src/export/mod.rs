@@ -31,6 +31,7 @@ use crate::checkpoint::load;
 use crate::fit::{Architecture, CHECKPOINT, FitConfig};
 use crate::model::{JmclModel, StreamModel};
 use crate::net::StreamConfig;
+use crate::whole;
 
 /// Writes a bundle from a run's newest checkpoint.
 #[derive(Debug, clap::Args)]
@@ -204,7 +205,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest> {
 pub fn edit_manifest(model: &Path, change: impl FnOnce(&mut Manifest)) -> Result<()> {
     let mut manifest = read_manifest(model)?;
     change(&mut manifest);
-    write_files(model, &BTreeMap::new(), &manifest)
+    write_manifest(model, &manifest)
 }
 
 /// Writes a file into the bundle in a folder, and its sum into the manifest.
@@ -254,10 +255,9 @@ fn write_files(folder: &Path, files: &BTreeMap<String, Vec<u8>>, manifest: &Mani
     for (name, bytes) in files {
         fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {}", folder.join(name).display()))?;
     }
-    // The manifest is whole at any moment.
-    let (path, partial) = (folder.join("manifest.toml"), folder.join("manifest.toml.partial"));
-    let text = toml::to_string_pretty(manifest)?;
-    fs::write(&partial, text)
-        .and_then(|()| fs::rename(&partial, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    write_manifest(folder, manifest)
+}
+
+fn write_manifest(folder: &Path, manifest: &Manifest) -> Result<()> {
+    whole::write(&folder.join("manifest.toml"), &toml::to_string_pretty(manifest)?)
 }

@@ -204,7 +204,9 @@ pub fn from_checkpoint(path: &Path, vars: &VarStore) -> Result<()> {
         .with_context(|| format!("{} is no checkpoint", path.display()))?
         .into_iter()
         .collect();
-    grow(path, &saved, vars)
+    grow(path, &saved, vars)?;
+    log::info!("weights from {}", path.display());
+    Ok(())
 }
 
 /// Sets `vars` to the weights `saved` in `path`; see [`from_checkpoint`].

@@ -147,14 +147,31 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_change_before_it_watches_or_while_it_reads_is_read() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (config, words) = (folder.path().join("kws.toml"), folder.path().join("words.txt"));
-        let write = |file: &Path, text: &str| fs::write(file, text).expect("room on the disk");
+    /// A program that was started with `hello`.
+    struct Begun {
+        config: PathBuf,
+        /// A keyword file that the configuration may name later.
+        words: PathBuf,
+        line: Vec<OsString>,
+        args: LiveArgs,
+    }
+
+    fn write(file: &Path, text: &str) {
+        fs::write(file, text).expect("room on the disk");
+    }
+
+    fn begin(folder: &Path) -> Begun {
+        let (config, words) = (folder.join("kws.toml"), folder.join("words.txt"));
         write(&config, "keywords = \"hello\"\n");
         let line = vec!["kws-live".into(), "--config".into(), config.clone().into()];
         let args = config::load(&line).expect("a good file").live;
+        Begun { config, words, line, args }
+    }
+
+    #[test]
+    fn a_change_before_it_watches_or_while_it_reads_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let Begun { config, words, line, args } = begin(folder.path());
         let known = Files::of(&args);
         // As if it were changed while the model is loaded.
         write(&words, "stop\n");
@@ -181,11 +198,7 @@ mod tests {
     #[test]
     fn a_file_that_is_named_while_it_is_broken_is_read_once_it_is_mended() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (config, words) = (folder.path().join("kws.toml"), folder.path().join("words.txt"));
-        let write = |file: &Path, text: &str| fs::write(file, text).expect("room on the disk");
-        write(&config, "keywords = \"hello\"\n");
-        let line = vec!["kws-live".into(), "--config".into(), config.clone().into()];
-        let args = config::load(&line).expect("a good file").live;
+        let Begun { config, words, line, args } = begin(folder.path());
         let (give, got) = unbounded();
         let replace: Replace = Box::new(move |new| Ok(give.send(new.into_iter().map(|k| k.name).collect::<Vec<_>>())?));
         let known = Files::of(&args);
