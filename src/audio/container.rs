@@ -37,6 +37,8 @@ pub(super) struct Container {
     holes: u64,
     /// Samples that are no numbers.
     numberless: u64,
+    /// Whether what breaks off has no other end.
+    endless: bool,
     ended: bool,
 }
 
@@ -136,8 +138,19 @@ impl Container {
             lost: 0,
             holes: 0,
             numberless: 0,
+            endless: false,
             ended: false,
         })
+    }
+
+    /// Nobody knows how long it should be: it may end anywhere.
+    pub fn may_end(&mut self) {
+        self.endless = true;
+    }
+
+    /// It is a piece of a longer one: what came before its first packet is not missing.
+    pub fn begins_later(&mut self) {
+        self.link.due = None;
     }
 
     /// Samples a second, from the start to the end.
@@ -156,7 +169,7 @@ impl Container {
                 Ok(None) => self.end(path, None, out)?,
                 Err(SymphoniaError::ResetRequired) => self.begin(path, out)?,
                 Err(SymphoniaError::IoError(source)) if source.kind() == ErrorKind::UnexpectedEof => {
-                    self.end(path, Some("it breaks off"), out)?;
+                    self.end(path, Some("it breaks off").filter(|_| !self.endless), out)?;
                 }
                 Err(SymphoniaError::IoError(source)) => return Err(AudioError::read(path, source)),
                 Err(_) if failures < MOST => failures += 1,

@@ -92,6 +92,15 @@ fn a_damaged_frame_is_silence_of_its_length() {
 }
 
 #[test]
+fn a_piece_cut_out_of_a_flac_file_begins_at_once() {
+    let whole = fixture("440.flac");
+    let want = decode(&whole).expect("it is whole").samples;
+    let starts = flac_frames(&whole);
+    let heard = decode(&[&whole[..starts[0]], &whole[starts[2]..]].concat()).expect("the rest is whole").samples;
+    assert!(heard == want[8_192..]);
+}
+
+#[test]
 fn a_file_that_is_broken_before_its_first_sample_is_an_error() {
     let flac = fixture("440.flac");
     let header = flac_frames(&flac)[0];

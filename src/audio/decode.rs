@@ -2,16 +2,23 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use symphonia::core::io::{MediaSource, ReadOnlySource};
+
 use super::container::Container;
 use super::opus::OpusReader;
+use super::resample::RATES;
+use super::wave::Wave;
 use super::{AudioError, MODEL_RATE, Resampler};
 
 /// Longest part that is missing and becomes silence, seconds. More than that is a mistake of the file.
 pub(super) const LONGEST_HOLE: u64 = 60;
+
+/// Tags before an MP3 that are longer than this, with pictures, are left out: symphonia looks no further for what it knows.
+const LONG_TAG: u64 = 500_000;
 
 /// A whole recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,11 +74,15 @@ impl Decoder {
     fn open_unguarded(path: &Path) -> Result<Self, AudioError> {
         let read = |source| AudioError::read(path, source);
         let mut start = Vec::with_capacity(64);
-        let file = File::open(path).map_err(read)?;
-        if file.metadata().map_err(read)?.is_dir() {
+        let mut file = File::open(path).map_err(read)?;
+        let kind = file.metadata().map_err(read)?.file_type();
+        if kind.is_dir() {
             return Err(AudioError::decode(path, "it is a folder"));
         }
-        file.take(64).read_to_end(&mut start).map_err(read)?;
+        if !kind.is_file() {
+            return Err(AudioError::decode(path, "it is no file that can be read twice, such as a pipe"));
+        }
+        (&mut file).take(64).read_to_end(&mut start).map_err(read)?;
         if start.is_empty() {
             return Err(AudioError::decode(path, "it is empty"));
         }
@@ -79,8 +90,24 @@ impl Decoder {
             let reader = Box::new(OpusReader::open(path)?);
             return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE, begun: false });
         }
-        let container = Container::open(path, Box::new(File::open(path).map_err(read)?))?;
+        let wave = Wave::find(&mut file).map_err(read)?;
+        if wave.as_ref().is_some_and(|wave| wave.joined) {
+            log::warn!("{}: another recording follows the first, which is not heard: part them", path.display());
+        }
+        let endless = wave.as_ref().is_some_and(|wave| wave.endless);
+        let piece = is_flac_piece(&mut file).map_err(read)?;
+        let source = wave.map_or_else(|| behind_tags(path), |wave| wave.open(file)).map_err(read)?;
+        let mut container = Container::open(path, source)?;
+        if endless {
+            container.may_end();
+        }
+        if piece {
+            container.begins_later();
+        }
         let rate = container.rate();
+        if !RATES.contains(&rate) {
+            return Err(AudioError::decode(path, format!("its rate of {rate} Hz is not between 4 and 384 kHz")));
+        }
         Ok(Self { path: path.into(), kind: Kind::Other(Box::new(container)), rate, begun: false })
     }
 
@@ -106,6 +133,56 @@ impl Decoder {
         self.begun |= out.len() > length;
         Ok(more)
     }
+}
+
+/// Whether a file is FLAC whose first frame stands in its place and is not number 0 (RFC 9639, sections 8 and 9.1): cut out of a longer
+/// one, unlike one that is damaged.
+fn is_flac_piece(file: &mut File) -> io::Result<bool> {
+    let mut at = |place: u64| -> io::Result<[u8; 5]> {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(place))?;
+        (&mut *file).take(5).read_to_end(&mut bytes)?;
+        bytes.resize(5, 0);
+        Ok([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+    };
+    if !at(0)?.starts_with(b"fLaC") {
+        return Ok(false);
+    }
+    let mut place = 4;
+    loop {
+        let [kind, size @ .., _] = at(place)?;
+        place += 4 + size.iter().fold(0, |size, byte| size << 8 | u64::from(*byte));
+        if kind & 0x80 != 0 {
+            break;
+        }
+        if kind == 0 && size == [0; 3] {
+            return Ok(false); // Not even the first block is whole.
+        }
+    }
+    let [sync @ .., _, _, number] = at(place)?;
+    Ok(sync[0] == 0xff && sync[1] & 0xfe == 0xf8 && number != 0)
+}
+
+/// A file from behind the tags that it begins with, if these are long.
+fn behind_tags(path: &Path) -> io::Result<Box<dyn MediaSource>> {
+    let mut file = File::open(path)?;
+    let mut at = 0;
+    loop {
+        let mut head = Vec::new();
+        file.seek(SeekFrom::Start(at))?;
+        (&mut file).take(10).read_to_end(&mut head)?;
+        // ID3v2: seven bits of the size in each of four bytes, and perhaps a footer (id3.org, ID3v2.4, section 3.1).
+        let [b'I', b'D', b'3', _, _, flags, size @ ..] = &head[..] else { break };
+        let size = size.iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));
+        at += 10 + size + if flags & 0x10 == 0 { 0 } else { 10 };
+    }
+    // A size that leads behind the end is none.
+    if at < LONG_TAG || at >= file.metadata()?.len() {
+        file.rewind()?;
+        return Ok(Box::new(file));
+    }
+    file.seek(SeekFrom::Start(at))?;
+    Ok(Box::new(ReadOnlySource::new(file)))
 }
 
 impl Kind {

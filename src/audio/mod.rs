@@ -11,6 +11,7 @@ mod pages;
 mod resample;
 mod ring;
 mod stdin;
+mod wave;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -40,7 +40,7 @@ fn recording(serial: u32, packets: &[Vec<u8>]) -> Vec<u8> {
     writer.write_packet(tags, serial, PacketWriteEndInfo::EndPage, 0).expect("memory");
     let mut position = 0;
     for (i, packet) in packets.iter().enumerate() {
-        position += duration(packet) as u64 * GRANULE;
+        position += duration(packet);
         let end = match i + 1 {
             last if last == packets.len() => PacketWriteEndInfo::EndStream,
             tenth if tenth % 10 == 0 => PacketWriteEndInfo::EndPage,
@@ -190,4 +190,33 @@ fn a_disk_that_fails_is_no_end() {
         }
     };
     assert!(count > 2 && error.to_string().contains("bad sector"));
+}
+
+/// A frame of speech at 8 or 12 kHz: noise that any decoder takes.
+fn telephone(config: u8) -> Vec<Vec<u8>> {
+    (0..40).map(|seed| [&[config << 3], &frame(seed, 40)[..]].concat()).collect()
+}
+
+#[test]
+fn speech_of_a_telephones_band_has_its_time_and_fills_its_packets() {
+    // 20 ms of narrow and medium band; the wide band needs no resampler and is the measure.
+    let wide = decode(&recording(7, &telephone(9))).expect("it is whole");
+    for config in [1, 5] {
+        let heard = decode(&recording(7, &telephone(config))).expect("it is whole");
+        assert_eq!(heard.len(), wide.len(), "configuration {config}");
+        // Not the first half of each packet, with silence behind it.
+        let sound = |half: usize| heard.chunks_exact(PACKET / 2).skip(half).step_by(2).filter(|h| loud(h)).count();
+        let (first, second) = (sound(0), sound(1));
+        assert!(first > 5 && second * 2 > first, "configuration {config}: {first}, {second}");
+    }
+}
+
+#[test]
+fn the_band_may_change_within_a_recording() {
+    let mixed: Vec<Vec<u8>> = [packets(0, 20, 120), telephone(1), packets(100, 20, 120)].concat();
+    let heard = decode(&recording(7, &mixed)).expect("it is whole");
+    assert_eq!(heard.len(), 80 * PACKET - SKIP);
+    assert!(heard.chunks_exact(PACKET).skip(61).all(loud));
+    let joined = [recording(7, &mixed), recording(8, &packets(0, 25, 120))].concat();
+    assert_eq!(decode(&joined).expect("it is whole").len(), 105 * PACKET - 2 * SKIP);
 }

@@ -20,6 +20,9 @@ const CHUNK: usize = 256;
 /// Falls off within 400 Hz of its cutoff, to 92 dB down.
 const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
+/// Rates that can be resampled, Hz.
+pub(super) const RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+
 /// Largest reduced input rate for which the synchronous resampler's blocks stay short.
 const LARGEST_BLOCK: u32 = 2_048;
 
@@ -89,7 +92,7 @@ impl Resampler {
     /// # Errors
     /// [`AudioError::Rate`] if one of them is outside 4 to 384 kHz.
     pub(super) fn between(from: u32, to: u32) -> Result<Self, AudioError> {
-        if let Some(odd) = [from, to].into_iter().find(|rate| !(4_000..=384_000).contains(rate)) {
+        if let Some(odd) = [from, to].into_iter().find(|rate| !RATES.contains(rate)) {
             return Err(AudioError::Rate(odd));
         }
         let (inner, delay) = if from == to { None } else { Some(build(from, to)?) }.unzip();
@@ -126,6 +129,7 @@ impl Resampler {
         self.run(out);
     }
 
+    /// Resamples what is pending, as far as there are whole blocks.
     fn run(&mut self, out: &mut Vec<f32>) {
         let Some(inner) = &mut self.inner else { return };
         let mut at = 0;
@@ -159,12 +163,15 @@ impl Resampler {
             return;
         }
         let total = (self.taken * u64::from(self.to)).div_ceil(u64::from(self.from));
-        while self.given < total {
+        // Twice the delay is more than the filter can hold back.
+        let most = self.pending.len() + self.latency() * 2 + CHUNK * 2;
+        while self.given < total && self.pending.len() < most {
             self.pending.resize(self.pending.len() + CHUNK, 0.0);
             self.run(out);
         }
-        let extra = (self.given - total) as usize;
+        let (extra, missing) = (self.given.saturating_sub(total) as usize, total.saturating_sub(self.given) as usize);
         out.truncate(out.len() - extra.min(out.len()));
+        out.resize(out.len() + missing, 0.0);
         self.reset();
     }
 

@@ -24,6 +24,14 @@ pub struct StdinSource {
     at: usize,
     /// A sample's first byte whose second has not come yet.
     odd: Option<u8>,
+    /// Whether something has come.
+    begun: bool,
+}
+
+/// What kind of file begins so.
+fn recording(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 4] = [(b"RIFF", "wav"), (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3", "mp3")];
+    KINDS.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| *kind)
 }
 
 impl StdinSource {
@@ -60,7 +68,7 @@ impl StdinSource {
             }
         };
         thread::Builder::new().name("kws-stdin".into()).spawn(read).map_err(AudioError::Stdin)?;
-        Ok(Self { pieces, piece: Vec::new(), at: 0, odd: None })
+        Ok(Self { pieces, piece: Vec::new(), at: 0, odd: None, begun: false })
     }
 }
 
@@ -77,6 +85,14 @@ impl AudioSource for StdinSource {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Chunk::End),
             };
             self.at = 0;
+            if !std::mem::replace(&mut self.begun, true)
+                && let Some(kind) = recording(&self.piece)
+            {
+                log::warn!(
+                    "standard input begins as a {kind} file and is heard as raw samples: give the file with --input FILE, or \
+                     pipe it through `ffmpeg -i FILE -f s16le -ar 16000 -ac 1 -`"
+                );
+            }
         }
         let mut count = 0;
         while count < out.len() && self.at < self.piece.len() {
@@ -117,6 +133,12 @@ mod tests {
             self.0.drain(..n);
             Ok(n)
         }
+    }
+
+    #[test]
+    fn recordings_are_told_from_samples() {
+        assert_eq!(recording(b"fLaC\0\0"), Some("flac"));
+        assert_eq!((recording(b"ID"), recording(&[0; 64])), (None, None));
     }
 
     #[test]

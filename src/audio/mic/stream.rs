@@ -17,8 +17,9 @@ use crate::audio::{AudioError, DeviceMeter, Resampler};
 const PERIOD_MS: u32 = 30;
 /// Seconds of audio that the ring holds.
 const RING_SECONDS: usize = 2;
-/// Largest callback that is mixed down at once; longer ones go in pieces of this many frames.
-const BLOCK: usize = 1_024;
+/// Largest callback that is mixed down at once, frames; longer ones go in pieces, and the level shown is that of the last. It is more
+/// than the 30 ms that are asked for at any rate up to 192 kHz.
+const BLOCK: usize = 8_192;
 /// How long the end of a healthy stream is waited for.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -83,7 +84,7 @@ where
     f32: FromSample<T>,
 {
     let channels = usize::from(config.channels.max(1));
-    let mut mono = [0.0_f32; BLOCK];
+    let mut mono = vec![0.0_f32; BLOCK].into_boxed_slice();
     // The real-time callback: mixes down into a block of its own, made before, and offers it to the ring; nothing else.
     let on_data = move |data: &[T], _: &cpal::InputCallbackInfo| {
         for piece in data.chunks(BLOCK * channels) {
