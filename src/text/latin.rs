@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 /// Latin letters that are no others with a mark (Unicode decomposes the rest).
-const LETTERS: [(char, &str); 26] = [
+const LETTERS: [(char, &str); 39] = [
     ('ß', "ss"),
     ('ẞ', "SS"),
     ('æ', "ae"),
@@ -30,6 +30,19 @@ const LETTERS: [(char, &str); 26] = [
     ('ŋ', "ng"),
     ('Ŋ', "NG"),
     ('ə', "e"),
+    ('Ə', "E"),
+    ('ɛ', "e"),
+    ('Ɛ', "E"),
+    ('ɔ', "o"),
+    ('Ɔ', "O"),
+    ('ɓ', "b"),
+    ('Ɓ', "B"),
+    ('ɗ', "d"),
+    ('Ɗ', "D"),
+    ('ƙ', "k"),
+    ('Ƙ', "K"),
+    ('ƴ', "y"),
+    ('Ƴ', "Y"),
     ('ƒ', "f"),
 ];
 

@@ -136,6 +136,14 @@ fn telephone<'a>(text: &'a str, next: Option<&str>) -> Option<Number<'a>> {
     if ways[0].contains("zero") {
         ways.push(ways[0].replace("zero", "oh"));
     }
+    // `Porsche 911 1973` is hardly a call.
+    if joined
+        && let [number, year] = groups[..]
+        && ["19", "20"].iter().any(|century| year.starts_with(century))
+    {
+        let both = [number, year].map(|digits| integers(digits).swap_remove(0));
+        ways.insert(0, both.join(" "));
+    }
     Some(Number { ways, rest: &text[end..], joined })
 }
 
@@ -198,11 +206,11 @@ fn numbers(text: &str) -> Vec<String> {
     let plain = text.replace(',', "");
     let parts: Vec<&str> = plain.split('.').collect();
     match parts[..] {
-        [whole] if whole.len() < text.len() => cardinals(whole),
+        [whole] if whole.len() < text.len() => cardinals_or_digits(whole),
         [whole] => integers(whole),
         ["", fraction] => vec![format!("point {}", one_by_one(fraction))],
         [whole, fraction] => {
-            let ways = if whole.len() < 4 { integers(whole) } else { cardinals(whole) };
+            let ways = if whole.len() < 4 { integers(whole) } else { cardinals_or_digits(whole) };
             ways.iter().map(|way| format!("{way} point {}", one_by_one(fraction))).collect()
         }
         // A version has three parts, an address four.
@@ -277,6 +285,12 @@ fn plurals(text: &str) -> Vec<String> {
 /// Cardinals, without and with `and`; none of what is no number.
 pub(super) fn cardinals(row: &str) -> Vec<String> {
     without_and_with(row, |n| Num2Words::new(n).cardinal().to_words().ok())
+}
+
+/// Cardinals, or the names of more digits than a number may have.
+fn cardinals_or_digits(row: &str) -> Vec<String> {
+    let ways = cardinals(row);
+    if ways.is_empty() { vec![one_by_one(row)] } else { ways }
 }
 
 /// The first of [`cardinals`].

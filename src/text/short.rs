@@ -55,6 +55,14 @@ const UNITS: [(&str, &str, &str); 19] = [
     ("yrs", "year", "years"),
 ];
 
+/// Units that are words too: `wait a sec`.
+const SAID: [&str; 2] = ["min", "sec"];
+/// Capitals that are something else where more follows, also behind a number: `5 HR managers`.
+const LETTERS: [&str; 5] = ["FT", "HR", "MI", "ML", "YR"];
+
+/// Titles and the like that the lexicon has as they are written, with a full stop behind.
+const DOTTED: [&str; 12] = ["capt", "col", "gen", "jr", "lt", "mr", "mrs", "ms", "rev", "sen", "sr", "vol"];
+
 /// Times that a rate is for.
 const TIMES: [(&str, &str); 10] = [
     ("d", "day"),
@@ -87,10 +95,11 @@ pub(super) fn time(text: &str) -> Option<&'static str> {
     TIMES.iter().find(|(short, _)| *short == text).map(|(_, time)| *time)
 }
 
-/// Whether a text is written short, and its full stop says so.
-pub(super) fn is_short(text: &str) -> bool {
+/// Whether a text is written short, and the full stop between it and the next one says so: `St.John`, `Mr.Robot`, but `sr.ht`.
+pub(super) fn is_short(text: &str, next: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    TITLES.iter().any(|t| t.0 == lower) || ABBREVIATIONS.iter().any(|a| a.0 == lower)
+    let dotted = DOTTED.contains(&&*lower) && next.starts_with(|c: char| c.is_ascii_uppercase());
+    dotted || TITLES.iter().any(|t| t.0 == lower) || ABBREVIATIONS.iter().any(|a| a.0 == lower)
 }
 
 /// What letters are in full, and whether that is a unit; `None` if they are not short for anything.
@@ -113,15 +122,23 @@ pub(super) fn in_full(part: &str, around: &Around<'_>) -> Option<(&'static str, 
     if let Some(said) = title {
         return Some((said, false));
     }
-    // A single letter is a unit in a rate alone: `5G`, and `5 m/s`.
-    if let Some((_, one, several)) = unit.filter(|_| around.rate || is_one.is_some() && part.len() > 1) {
-        return Some((if is_one == Some(true) { one } else { several }, true));
-    }
-    // Two capitals are letters.
-    if part.len() == 2 && part.bytes().all(|c| c.is_ascii_uppercase()) {
+    let digits = around.before.is_some_and(begins_with_digits);
+    // Two capitals are letters, but `5CM` and `6 FT`.
+    let capitals = part.len() == 2 && part.bytes().all(|c| c.is_ascii_uppercase());
+    let counted = digits || is_one == Some(false);
+    if capitals && (!counted || LETTERS.contains(&part) && around.after.is_some()) {
         return None;
     }
+    // A single letter is a unit in a rate alone: `5G`, and `5 m/s`.
+    let counted = is_one.is_some() && part.len() > 1 && (digits || !SAID.contains(&&*lower));
+    if let Some((_, one, several)) = unit.filter(|_| around.rate || counted) {
+        return Some((if is_one == Some(true) { one } else { several }, true));
+    }
     ABBREVIATIONS.iter().find(|a| a.0 == lower).map(|a| (a.1, unit.is_some()))
+}
+
+fn begins_with_digits(text: &str) -> bool {
+    text.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Whether one thing is counted, or several; `None` if there is no number before.
@@ -130,8 +147,7 @@ fn is_one(before: Option<&str>) -> Option<bool> {
     if matches!(before.as_str(), "1" | "one" | "a" | "an" | "per") {
         return Some(true);
     }
-    let digits = before.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit());
-    (digits || before == "half" || large(&before).is_some()).then_some(false)
+    (begins_with_digits(&before) || before == "half" || large(&before).is_some()).then_some(false)
 }
 
 #[cfg(test)]
@@ -151,6 +167,16 @@ mod tests {
         assert_eq!(said(Some("million"), "km", None), Some("kilometers"));
         assert_eq!(said(None, "kg", None), Some("kilograms"));
         assert_eq!((said(None, "oz", None), said(Some("5"), "m", None)), (None, None));
+        assert_eq!(
+            (said(Some("6"), "FT", None), said(Some("million"), "KM", None)),
+            (Some("feet"), Some("kilometers"))
+        );
+        assert_eq!((said(Some("one"), "oz", None), said(Some("30"), "sec", None)), (Some("ounce"), Some("seconds")));
+        for (before, word) in
+            [("a", "sec"), ("one", "sec"), ("a", "min"), ("an", "HR"), ("5", "ML"), ("2", "HR"), ("a", "MM")]
+        {
+            assert_eq!(said(Some(before), word, Some("more")), None, "{before} {word}");
+        }
     }
 
     #[test]

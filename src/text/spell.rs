@@ -7,7 +7,7 @@ use super::token::{Token, company, letter_name, tokens};
 use super::{number, pairs};
 
 /// Signs that are said.
-const SIGNS: [(char, &str); 12] = [
+const SIGNS: [(char, &str); 13] = [
     ('&', "and"),
     ('%', "percent"),
     ('@', "at"),
@@ -20,29 +20,24 @@ const SIGNS: [(char, &str); 12] = [
     ('÷', "divided by"),
     ('²', "squared"),
     ('³', "cubed"),
+    ('µ', "micro"),
 ];
 
-/// Blocks of Unicode with Latin letters: ASCII with its neighbours, those with accents, in circles, for mathematics.
-const LATIN: [std::ops::RangeInclusive<char>; 11] = [
-    '\0'..='\u{2ff}',
-    '\u{1d00}'..='\u{1dbf}',
-    '\u{1e00}'..='\u{1eff}',
-    '\u{2070}'..='\u{218f}',
-    '\u{2460}'..='\u{24ff}',
-    '\u{2c60}'..='\u{2c7f}',
-    '\u{a720}'..='\u{a7ff}',
-    '\u{fb00}'..='\u{fb06}',
-    '\u{ff21}'..='\u{ff5a}',
-    '\u{1d400}'..='\u{1d7ff}',
-    '\u{1f100}'..='\u{1f1ff}',
-];
+/// Blocks of Unicode with signs and pictures; what is a letter or digit among them and stands for none of ours is a picture.
+const PICTURES: [std::ops::RangeInclusive<char>; 2] = ['\u{2000}'..='\u{2bff}', '\u{1f000}'..='\u{1faff}'];
+
+/// How addresses and programs end.
+const ADDRESSES: [&str; 8] = ["ai", "co", "com", "io", "js", "net", "org", "tv"];
 
 /// Readings kept of a text.
 const MOST: usize = 8;
 
-/// Whether a text has letters of another script than ours.
+/// Whether a text has letters or digits of another script than ours, or such as nobody knows how to say in it.
 pub fn is_foreign(text: &str) -> bool {
-    text.chars().any(|c| c.is_alphabetic() && !LATIN.iter().any(|block| block.contains(&c)))
+    text.chars().any(|c| match written(c) {
+        Written::Blank => c.is_alphanumeric() && !PICTURES.iter().any(|block| block.contains(&c)),
+        _ => false,
+    })
 }
 
 /// The readings of a text, the likeliest first: mostly one, more where there are numbers. Nothing speakable gives no token.
@@ -60,31 +55,53 @@ pub fn readings(text: &str) -> Vec<Vec<Token>> {
     reader.out
 }
 
-/// The text in ASCII and signs that are said: a space for pictures and marks that nobody says, nothing for what is not seen.
+/// What a character is to a reader.
+enum Written {
+    /// This text.
+    As(String),
+    /// A number such as `½`, and how it is said.
+    Fraction(String),
+    /// A picture, a mark, or a letter of another script: it parts words, and nobody says it.
+    Blank,
+}
+
+fn written(c: char) -> Written {
+    match c {
+        '’' | '‘' | '´' | '`' | 'ʼ' | 'ʻ' => Written::As("'".into()),
+        // Soft hyphens, joiners, accents and strokes that follow their letter, variation selectors.
+        '\u{ad}'
+        | '\u{200b}'..='\u{200d}'
+        | '\u{2b9}'..='\u{2df}'
+        | '\u{300}'..='\u{36f}'
+        | '\u{fe00}'..='\u{fe0f}' => Written::As(String::new()),
+        // Dashes.
+        '\u{2010}'..='\u{2015}' => Written::As("-".into()),
+        '⁄' => Written::As("/".into()),
+        '℃' => Written::As("°C".into()),
+        '℉' => Written::As("°F".into()),
+        '№' => Written::As("No.".into()),
+        _ if c.is_ascii() || sign(c).is_some() => Written::As(c.into()),
+        _ => match number::vulgar_fraction(c) {
+            Some(said) => Written::Fraction(said),
+            None => match ascii(c) {
+                plain if c.is_alphanumeric() && !plain.is_empty() => Written::As(plain),
+                _ => Written::Blank,
+            },
+        },
+    }
+}
+
+/// The text in ASCII and signs that are said.
 fn speakable(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        match c {
-            '’' | '‘' | '´' | '`' | 'ʼ' => out.push('\''),
-            // Soft hyphens, joiners, accents that follow their letter, variation selectors.
-            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{300}'..='\u{36f}' | '\u{fe00}'..='\u{fe0f}' => {}
-            // Dashes.
-            '\u{2010}'..='\u{2015}' => out.push('-'),
-            '⁄' => out.push('/'),
-            '℃' => out.push_str("°C"),
-            '℉' => out.push_str("°F"),
-            '№' => out.push_str("No."),
-            _ if c.is_ascii() || sign(c).is_some() => out.push(c),
-            _ => match number::vulgar_fraction(c) {
-                Some(said) if out.ends_with(|c: char| c.is_ascii_digit()) => {
-                    out.extend([" and ", if said == "one half" { "a half" } else { &said }, " "]);
-                }
-                Some(said) => out.extend([" ", &said, " "]),
-                None => {
-                    let plain = Some(ascii(c)).filter(|plain| c.is_alphanumeric() && !plain.is_empty());
-                    out.push_str(plain.as_deref().unwrap_or(" "));
-                }
-            },
+        match written(c) {
+            Written::As(plain) => out.push_str(&plain),
+            Written::Fraction(said) if out.ends_with(|c: char| c.is_ascii_digit()) => {
+                out.extend([" and ", if said == "one half" { "a half" } else { &said }, " "]);
+            }
+            Written::Fraction(said) => out.extend([" ", &said, " "]),
+            Written::Blank => out.push(' '),
         }
     }
     out
@@ -110,7 +127,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Goes on with each of `ways`; a handful of readings is enough for "2010 2011 2012".
+    /// Goes on with each of `ways`, at least one; a handful of readings is enough for "2010 2011 2012".
     fn append(&mut self, ways: &[Vec<Token>]) {
         let both = |(i, j): (usize, usize)| [self.out[i].as_slice(), &ways[j]].concat();
         self.out = pairs(self.out.len(), ways.len(), MOST).into_iter().map(both).collect();
@@ -227,11 +244,15 @@ impl<'a> Reader<'a> {
             self.amount = amount;
         } else if let Some(number) = numeral(part, around) {
             let number = number.to_string();
-            let otherwise = match around.before {
-                Some(_) => tokens(&format!("the {}", number::ordinals(&number).concat())),
-                None => vec![Token::typed(part)],
-            };
-            self.append(&[tokens(&number::cardinals(&number).concat()), otherwise]);
+            let mut ways = vec![tokens(&number::cardinals(&number).concat())];
+            if around.before.is_some() {
+                ways.push(tokens(&format!("the {}", number::ordinals(&number).concat())));
+            }
+            // Two letters may be that, whatever stands before: `Start IV`.
+            if around.before.is_none() || part.len() == 2 {
+                ways.push(vec![Token::typed(part)]);
+            }
+            self.append(&ways);
         } else {
             self.append(&[vec![Token::typed(part)]]);
         }
@@ -241,8 +262,12 @@ impl<'a> Reader<'a> {
 /// Whether the point between two texts is said, as in `google.com` and `.NET`; `begins` a run of letters.
 fn is_said(left: &str, right: &str, begins: bool) -> bool {
     let two = |letters: &str| letters.len() > 1 && letters.bytes().all(|c| c.is_ascii_alphabetic());
-    let word = left.get(left.len().saturating_sub(2)..).is_some_and(two) && !short::is_short(left);
-    right.get(..2).is_some_and(two) && (word || begins && left.is_empty())
+    let word = left.get(left.len().saturating_sub(2)..).is_some_and(two) && !short::is_short(left, right);
+    // A sentence begins with one capital: `Stop.Go`, but `Amazon.Com`.
+    let sentence = !ADDRESSES.contains(&&*right.to_ascii_lowercase())
+        && right.get(1..2).is_some_and(|c| c.bytes().all(|c| c.is_ascii_lowercase()))
+        && right.starts_with(|c: char| c.is_ascii_uppercase());
+    right.get(..2).is_some_and(two) && (word && !sentence || begins && left.is_empty())
 }
 
 /// The value of a Roman numeral in capitals, alone or behind a name.
@@ -299,9 +324,13 @@ mod tests {
         assert_eq!(said("10:00 am news"), ["ten a. m. news"]);
         assert_eq!(said("7:00 P.M."), ["seven p. m."]);
         assert_eq!(said("route 911")[..2], ["route nine eleven", "route nine one one"]);
-        assert_eq!(said("World War II"), ["world war two", "world war the second"]);
+        assert_eq!(said("World War II"), ["world war two", "world war the second", "world war ii"]);
         assert_eq!(said("Henry VIII")[1], "henry the eighth");
         assert_eq!(said("III"), ["three", "iii"]);
+        assert_eq!(said("Start IV")[2], "start iv");
+        assert_eq!(said("Porsche 911 1973")[0], "porsche nine eleven nineteen seventy three");
+        assert_eq!(said("call 99999999999999999999.5 now").len(), 1);
+        assert_eq!(said("1,234,567,890,123,456,789,012").len(), 1);
         assert_eq!(said("I mix civil ix"), ["i mix civil ix"]);
         // Two readings each: not two to the power of sixty, between spaces or not.
         assert_eq!(said(&"1984a".repeat(60)).len(), 8);
@@ -315,6 +344,7 @@ mod tests {
         assert_eq!(said("salt&pepper"), ["salt and pepper"]);
         assert_eq!(said("ROCK&ROLL"), ["rock and roll"]);
         assert_eq!(said("Siobhán"), ["siobhan"]);
+        assert_eq!(said("Əliyev Hawaiʻi"), ["eliyev hawai'i"]);
         assert_eq!(said("Dr. Müller"), ["doctor muller"]);
         assert_eq!(said("50%"), ["fifty percent"]);
         assert_eq!(said("ice-cream!"), ["ice-cream"]);
@@ -344,6 +374,7 @@ mod tests {
             ("1½", "one and a half"),
             ("2¾", "two and three quarters"),
             ("10²", "ten squared"),
+            ("5 µm", "five micro m"),
             ("100 km/h", "one hundred kilometers per hour"),
             ("1 km/s", "one kilometer per second"),
             ("5 m/s", "five meters per second"),
@@ -373,6 +404,12 @@ mod tests {
         assert_eq!(said(".5"), ["point five"]);
         assert_eq!(said("hello...world ...and .."), ["hello world and"]);
         assert_eq!(said("St.John"), ["saint john"]);
+        assert_eq!(said("Mr.Robot"), ["mr robot"]);
+        assert_eq!(said("Stop.Go"), ["stop go"]);
+        assert_eq!(said("sr.ht"), ["sr dot ht"]);
+        assert_eq!(said("Amazon.Com"), ["amazon dot com"]);
+        assert_eq!(said("call 555-1912"), ["call five five five one nine one two"]);
+        assert_eq!(said("ASP.NET"), ["asp dot net"]);
         assert_eq!(said("Ph.D."), ["ph d"]);
     }
 
@@ -391,11 +428,24 @@ mod tests {
 
     #[test]
     fn other_scripts_are_foreign() {
-        for text in ["café", "über", "straße", "Ångström", "smørrebrød", "Ｈｅｌｌｏ", "𝐇i", "10²", "½ µ", "👍"]
-        {
+        for text in [
+            "café",
+            "über",
+            "straße",
+            "Ångström",
+            "smørrebrød",
+            "Ｈｅｌｌｏ",
+            "𝐇i",
+            "10²",
+            "½ µ",
+            "👍",
+            "① ➊ 🅰",
+            "Ɗan Əliyev",
+            "Hawaiʻi",
+        ] {
             assert!(!is_foreign(text), "{text}");
         }
-        for text in ["日本", "привет", "hello мир", "αβγ", "مرحبا"] {
+        for text in ["日本", "привет", "hello мир", "αβγ", "مرحبا", "channel ५", "bɹ"] {
             assert!(is_foreign(text), "{text}");
         }
     }
