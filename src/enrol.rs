@@ -5,6 +5,7 @@ use crate::frontend::FrontendError;
 use crate::model::{BackendChoice, Bundle, LevelNet, ModelError, TextEncoder};
 use crate::segment::{Segment, SegmentEmbedder, segment_embedder};
 use crate::spotter::SpotError;
+use crate::spotter::room::white_noise;
 use crate::text::{G2p, KeywordSpec, Lexicon, Phone, Pronouncer, TextError};
 use crate::words::{Guess, Vocabulary};
 
@@ -172,7 +173,7 @@ impl Enroller {
     /// Silence at both ends is trimmed. What is listened for are the words of the lexicon that the recordings may be, as if they
     /// had been typed: what one voice sounded like is a poorer guide to how others say it, and scores against it mean something
     /// else, which brings hundreds of false alarms (`kws-train eval queries`). With the typed text the anchor is
-    /// `norm(lambda * text + (1 - lambda) * those words)`, `lambda = 2 / (2 + n)` (design/EVIDENCE.md, 8). A model without a phone
+    /// `norm(lambda * text + (1 - lambda) * those words)`, `lambda = 2 / (2 + n)` (the prior of text counts as much as two recordings). A model without a phone
     /// head has the mean of the examples in place of the words.
     ///
     /// # Errors
@@ -282,7 +283,7 @@ impl Enroller {
         // of a room: a model that has heard nothing yet does not hear the first phones.
         let before = start.saturating_sub(AROUND);
         let loudest = samples[start..end].iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
-        let mut hiss = hiss(loudest * HISS);
+        let mut hiss = white_noise(loudest * HISS);
         let mut audio: Vec<f32> = hiss.by_ref().take(AROUND - (start - before)).collect();
         audio.extend_from_slice(&samples[before..(end + AROUND).min(samples.len())]);
         let span = AROUND..AROUND + end - start;
@@ -314,15 +315,6 @@ fn broken_tower(name: &str) -> EnrolError {
         field: "embedding".into(),
         got: format!("no direction for `{name}`"),
         expected: "a unit vector".into(),
-    })
-}
-
-/// White noise, the same each time.
-fn hiss(peak: f32) -> impl Iterator<Item = f32> {
-    let mut state = 1_u32;
-    std::iter::repeat_with(move || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        peak * ((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
     })
 }
 

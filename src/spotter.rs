@@ -5,7 +5,7 @@ mod core;
 mod gate;
 mod heard;
 mod peaks;
-mod room;
+pub(crate) mod room;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn frame_seconds(frontend: &FrontendConfig, spec: &EncoderSpec) -> f32 {
 ///
 /// A stream is heard as if a quiet room came before it: networks that wake up in the middle of a word, as in a clip cut
 /// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
-/// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend.
+/// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend, live.
 pub struct Spotter {
     mel: LogMel,
     core: Box<dyn Core>,
@@ -172,10 +172,9 @@ impl Spotter {
 
     /// Stops listening for a keyword; false if it was not there.
     pub fn remove(&mut self, id: KeywordId) -> bool {
-        let before = self.slots.len();
-        self.slots.retain(|s| s.id != id);
-        self.rebuild();
-        self.slots.len() < before
+        let known = self.slots.iter().any(|s| s.id == id);
+        self.change(&[id], []);
+        known
     }
 
     /// [`Spotter::remove`] for some and [`Spotter::add`] for others in one go; the handles of the new ones.
@@ -183,9 +182,14 @@ impl Spotter {
     /// # Panics
     /// As [`Spotter::add`].
     pub fn change(&mut self, gone: &[KeywordId], new: impl IntoIterator<Item = Keyword>) -> Vec<KeywordId> {
+        let before = self.slots.len();
         self.slots.retain(|s| !gone.contains(&s.id));
-        let ids = new.into_iter().map(|keyword| self.push(keyword)).collect();
-        self.rebuild();
+        let kept = self.slots.len();
+        let ids: Vec<KeywordId> = new.into_iter().map(|keyword| self.push(keyword)).collect();
+        // What was heard of the others so far stays where nothing changes.
+        if kept < before || !ids.is_empty() {
+            self.rebuild();
+        }
         ids
     }
 

@@ -1,6 +1,6 @@
 //! What is listened for.
 
-use crate::text::Phone;
+use crate::text::{Phone, arpabet};
 
 /// A unit vector.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,4 +83,11 @@ pub struct Keyword {
     pub pronunciations: Vec<Pronunciation>,
     /// Its own threshold, overriding the common one.
     pub threshold: Option<f32>,
+}
+
+impl Keyword {
+    /// Its pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
+    pub fn said(&self) -> String {
+        self.pronunciations.iter().map(|way| arpabet(&way.phones)).collect::<Vec<_>>().join(" | ")
+    }
 }

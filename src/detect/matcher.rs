@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::keyword::{Keyword, dot};
+use super::anchors::Anchors;
+use super::keyword::Keyword;
 use super::path::PhonePaths;
 use super::prefix::PrefixRing;
 use super::scorer::{ScorerConfig, sigmoid};
@@ -62,15 +63,6 @@ const PIECE: usize = 100;
 /// Frames for which a path score stays valid: the two witnesses rarely peak in the same frame.
 pub const PATH_MEMORY: usize = 6;
 
-struct Entry {
-    /// Which lengths to compare.
-    windows: Range<usize>,
-    /// [`ScorerConfig::offset`].
-    offset: f32,
-    /// Path scores of the last frames.
-    recent: [f32; PATH_MEMORY],
-}
-
 /// Scores keywords; memory is taken when keywords change and when a chunk is longer than any before.
 pub struct Matcher {
     config: ScorerConfig,
@@ -80,11 +72,9 @@ pub struct Matcher {
     rivals: Option<Rivals>,
     /// Scores of the last frames, keyword by keyword, that wait for what their rivals say.
     held: VecDeque<FrameScore>,
-    entries: Vec<Entry>,
-    /// Embeddings of all pronunciations, `[pronunciations, D]`.
-    anchors: Vec<f32>,
-    /// One past the last entry of each keyword.
-    ends: Vec<usize>,
+    anchors: Anchors,
+    /// Path scores of the last frames of each of the anchors' entries, frame `f` at `f % PATH_MEMORY`.
+    recent: Vec<[f32; PATH_MEMORY]>,
     pooled: Vec<f32>,
     embedded: Vec<f32>,
     /// Lengths that some keyword compares, of all that could be.
@@ -104,9 +94,8 @@ impl Matcher {
             paths: PhonePaths::default(),
             rivals: None,
             held: VecDeque::new(),
-            entries: Vec::new(),
-            anchors: Vec::new(),
-            ends: Vec::new(),
+            anchors: Anchors::new(head.dim()),
+            recent: Vec::new(),
             pooled: Vec::new(),
             embedded: Vec::new(),
             windows: 0..0,
@@ -151,25 +140,13 @@ impl Matcher {
         }
         self.paths.clear();
         self.held.clear();
-        self.entries.clear();
-        self.anchors.clear();
-        self.ends.clear();
-        for keyword in keywords {
-            for pronunciation in &keyword.pronunciations {
-                let phones = pronunciation.phones.len().max(1);
-                let windows = self.config.windows_for(phones, pronunciation.frames, self.frame_seconds);
-                self.paths.add(&pronunciation.phones);
-                let embedding = pronunciation.embedding.values();
-                assert_eq!(embedding.len(), self.head.dim(), "`{}` was enrolled with another model", keyword.name);
-                self.anchors.extend_from_slice(embedding);
-                let offset = self.config.offset(keyword, pronunciation);
-                self.entries.push(Entry { windows, offset, recent: [f32::NEG_INFINITY; PATH_MEMORY] });
-            }
-            self.ends.push(self.entries.len());
+        for pronunciation in keywords.clone().flat_map(|keyword| &keyword.pronunciations) {
+            self.paths.add(&pronunciation.phones);
         }
-        let first = self.entries.iter().map(|e| e.windows.start).min().unwrap_or(0);
-        let last = self.entries.iter().map(|e| e.windows.end).max().unwrap_or(0);
-        self.windows = first..last;
+        self.anchors.set(keywords, &self.config, self.frame_seconds);
+        self.recent.clear();
+        self.recent.resize(self.paths.len(), [f32::NEG_INFINITY; PATH_MEMORY]);
+        self.windows = self.anchors.windows();
     }
 
     /// Scores a chunk of aligned frames (the encoder's delay already taken off the front by `skip`).
@@ -202,7 +179,7 @@ impl Matcher {
         on_score: &mut impl FnMut(u64, usize, FrameScore),
     ) -> Result<(), ModelError> {
         let frames = proj.len() / self.width;
-        if self.entries.is_empty() {
+        if self.paths.is_empty() {
             proj.chunks_exact(self.width).for_each(|row| self.ring.push(row));
             if let Some(rivals) = &mut self.rivals {
                 posteriors.chunks_exact(self.classes).for_each(|row| rivals.push(row));
@@ -211,7 +188,7 @@ impl Matcher {
             return Ok(());
         }
         let wanted = &self.config.window_frames[self.windows.clone()];
-        let (lengths, shortest) = (wanted.len(), self.windows.start);
+        let lengths = wanted.len();
         let dim = self.head.dim();
         self.pooled.resize(frames * lengths * self.width, 0.0);
         self.embedded.resize(frames * lengths * dim, 0.0);
@@ -222,58 +199,64 @@ impl Matcher {
             }
         }
         self.head.embed(&self.pooled, &mut self.embedded)?;
-        for (row, windows) in posteriors.chunks_exact(self.classes).zip(self.embedded.chunks_exact(lengths * dim)) {
-            self.paths.step(self.frame, row);
+        for (i, row) in posteriors.chunks_exact(self.classes).take(frames).enumerate() {
+            self.paths.step(row);
             if let Some(rivals) = &mut self.rivals {
                 rivals.push(row);
             }
-            let end = self.frame + 1;
-            let slot = (self.frame % PATH_MEMORY as u64) as usize;
-            let mut from = 0;
-            for (keyword, &to) in self.ends.iter().enumerate() {
-                let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
-                for i in from..to {
-                    let entry = &mut self.entries[i];
-                    entry.recent[slot] = self.paths.score(i).0;
-                    let path = entry.recent.iter().copied().fold(f32::NEG_INFINITY, f32::max).max(-8.0);
-                    let anchor = &self.anchors[i * dim..(i + 1) * dim];
-                    let (mut cosine, mut length) = (-1.0, 1);
-                    for w in entry.windows.clone() {
-                        let at = (w - shortest) * dim;
-                        let value = dot(anchor, &windows[at..at + dim]);
-                        if value > cosine {
-                            (cosine, length) = (value, self.config.window_frames[w]);
-                        }
-                    }
-                    let fit = self.config.fuse(cosine, path, entry.offset);
-                    if fit > best.fit {
-                        let start = end.saturating_sub(length as u64);
-                        let peak = Peak { score: sigmoid(fit), start, end };
-                        best = FrameScore { peak, cosine, path, fit, ..best };
-                    }
-                }
-                from = to;
-                if self.rivals.is_some() {
-                    self.held.push_back(best);
-                } else {
-                    on_score(self.frame, keyword, best);
-                }
-            }
-            // The frame that has waited long enough.
-            if let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * self.ends.len()) {
-                for (keyword, mut score) in self.held.drain(..self.ends.len()).enumerate() {
-                    score.peak.score = if !rivals.contest(keyword) {
-                        self.config.posterior(score.peak.score)
-                    } else if score.fit >= words::LEAST_LOGIT {
-                        score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
-                        sigmoid(self.config.contest(score.fit, score.share))
-                    } else {
-                        0.0
-                    };
-                    on_score(self.frame - words::AHEAD as u64, keyword, score);
-                }
-            }
+            self.score_frame(i * lengths * dim, on_score);
+            self.tell_waiting(on_score)?;
             self.frame += 1;
+        }
+        Ok(())
+    }
+
+    /// Scores all keywords by the frame's windows, which lie from `first` on in what is embedded, and by what the paths have heard: told
+    /// at once, or held for the rivals.
+    fn score_frame(&mut self, first: usize, on_score: &mut impl FnMut(u64, usize, FrameScore)) {
+        let (dim, shortest, end) = (self.head.dim(), self.windows.start, self.frame + 1);
+        let slot = (self.frame % PATH_MEMORY as u64) as usize;
+        for (keyword, entries) in self.anchors.keywords().enumerate() {
+            let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
+            for i in entries {
+                self.recent[i][slot] = self.paths.score(i);
+                let path = self.recent[i].iter().copied().fold(f32::NEG_INFINITY, f32::max).max(-8.0);
+                let window = |w: usize| {
+                    let at = first + (w - shortest) * dim;
+                    self.embedded.get(at..at + dim)
+                };
+                let Some((cosine, w)) = self.anchors.nearest(i, window) else { continue };
+                let fit = self.config.fuse(cosine, path, self.anchors.entries()[i].offset);
+                if fit > best.fit {
+                    let start = end.saturating_sub(self.config.window_frames[w] as u64);
+                    let peak = Peak { score: sigmoid(fit), start, end };
+                    best = FrameScore { peak, cosine, path, fit, ..best };
+                }
+            }
+            if self.rivals.is_some() {
+                self.held.push_back(best);
+            } else {
+                on_score(self.frame, keyword, best);
+            }
+        }
+    }
+
+    /// Tells the scores of the frame that has waited long enough for its rivals, if there are any.
+    fn tell_waiting(&mut self, on_score: &mut impl FnMut(u64, usize, FrameScore)) -> Result<(), ModelError> {
+        let keywords = self.anchors.keywords().len();
+        let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * keywords) else {
+            return Ok(());
+        };
+        for (keyword, mut score) in self.held.drain(..keywords).enumerate() {
+            score.peak.score = if !rivals.contest(keyword) {
+                self.config.posterior(score.peak.score)
+            } else if score.fit >= words::LEAST_LOGIT {
+                score.share = rivals.share(keyword, &self.ring, self.head.as_mut())?;
+                sigmoid(self.config.contest(score.fit, score.share))
+            } else {
+                0.0
+            };
+            on_score(self.frame - words::AHEAD as u64, keyword, score);
         }
         Ok(())
     }
@@ -287,8 +270,6 @@ impl Matcher {
             rivals.reset();
         }
         self.frame = 0;
-        for entry in &mut self.entries {
-            entry.recent = [f32::NEG_INFINITY; PATH_MEMORY];
-        }
+        self.recent.fill([f32::NEG_INFINITY; PATH_MEMORY]);
     }
 }

@@ -1,5 +1,6 @@
 //! Encoder frames to detections: window embeddings, cosine, phone path, fusion, trigger.
 
+mod anchors;
 mod keyword;
 mod matcher;
 mod path;
@@ -8,6 +9,8 @@ mod prefix;
 mod scorer;
 mod trigger;
 
+pub(crate) use anchors::Anchors;
+pub use anchors::nearest;
 pub use keyword::{Embedding, Keyword, Pronunciation, dot};
 pub use matcher::{FrameScore, Matcher, PATH_MEMORY, WindowEmbedder};
 pub use path::PhonePaths;

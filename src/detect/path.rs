@@ -15,15 +15,13 @@ pub(crate) fn against_best(log_posteriors: &[f32]) -> impl Iterator<Item = f32> 
 ///
 /// A pronunciation of N phones has the 2N - 1 states `p1 (blank) p2 (blank) ... pN` with optional blanks; equal
 /// neighbours need theirs. Emissions are `log p(class) - max log p` of the frame: the ratio to a free phone loop, at most
-/// 0. The first state is re-armed every frame. Scores are per phone (design/MODEL.md, "Phone path").
+/// 0. The first state is re-armed every frame. Scores are per phone.
 #[derive(Default)]
 pub struct PhonePaths {
     labels: Vec<u8>,
     /// Whether the state may be entered from two states before: a phone after a different phone.
     skips: Vec<bool>,
     scores: Vec<f32>,
-    /// Frame in which the path of a state began.
-    starts: Vec<u64>,
     /// First state and number of phones of each pronunciation.
     paths: Vec<(usize, usize)>,
     emissions: Vec<f32>,
@@ -42,7 +40,6 @@ impl PhonePaths {
             self.skips.push(i > 0 && phones[i - 1] != *phone);
         }
         self.scores.resize(self.labels.len(), f32::NEG_INFINITY);
-        self.starts.resize(self.labels.len(), 0);
         self.paths.len() - 1
     }
 
@@ -61,7 +58,6 @@ impl PhonePaths {
         self.labels.clear();
         self.skips.clear();
         self.scores.clear();
-        self.starts.clear();
         self.paths.clear();
     }
 
@@ -70,8 +66,8 @@ impl PhonePaths {
         self.scores.fill(f32::NEG_INFINITY);
     }
 
-    /// Takes frame number `frame` with its log-posteriors, `[classes]`.
-    pub fn step(&mut self, frame: u64, log_posteriors: &[f32]) {
+    /// Takes the log-posteriors of the next frame, `[classes]`.
+    pub fn step(&mut self, log_posteriors: &[f32]) {
         self.emissions.clear();
         self.emissions.extend(against_best(log_posteriors));
         for (p, &(first, phones)) in self.paths.iter().enumerate() {
@@ -80,34 +76,31 @@ impl PhonePaths {
             let labels = &self.labels[first..last];
             let skips = &self.skips[first..last];
             let scores = &mut self.scores[first..last];
-            let starts = &mut self.starts[first..last];
             // From the last state back, so that every state still sees the previous frame.
             for s in (0..labels.len()).rev() {
-                let (mut score, mut start) = (scores[s], starts[s]);
-                if s > 0 && scores[s - 1] > score {
-                    (score, start) = (scores[s - 1], starts[s - 1]);
+                let mut score = scores[s];
+                if s > 0 {
+                    score = score.max(scores[s - 1]);
                 }
-                if skips[s] && scores[s - 2] > score {
-                    (score, start) = (scores[s - 2], starts[s - 2]);
+                if skips[s] {
+                    score = score.max(scores[s - 2]);
                 }
-                if s == 0 && score <= 0.0 {
-                    (score, start) = (0.0, frame);
+                if s == 0 {
+                    score = score.max(0.0);
                 }
                 scores[s] = score + self.emissions[usize::from(labels[s])];
-                starts[s] = start;
             }
         }
     }
 
-    /// Score a phone (at most 0) and first frame of the best path of pronunciation `index` that ends in the last frame. A
-    /// pronunciation without phones scores 0 everywhere: it has no say.
-    pub fn score(&self, index: usize) -> (f32, u64) {
+    /// Score a phone (at most 0) of the best path of pronunciation `index` that ends in the last frame. A pronunciation without phones
+    /// scores 0 everywhere: it has no say.
+    pub fn score(&self, index: usize) -> f32 {
         let (first, phones) = self.paths[index];
         if phones == 0 {
-            return (0.0, 0);
+            return 0.0;
         }
-        let last = first + 2 * phones - 2;
-        (self.scores[last] / phones as f32, self.starts[last])
+        self.scores[first + 2 * phones - 2] / phones as f32
     }
 }
 
@@ -127,18 +120,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_word_scores_zero_and_tells_its_start() {
+    fn a_clean_word_scores_zero() {
         let word = parse_phones("HH AH L OW").expect("ARPAbet");
         let ids: Vec<usize> = word.iter().map(|p| p.id()).collect();
         let mut paths = PhonePaths::default();
         paths.add(&word);
         let rows = [BLANK, BLANK, ids[0], BLANK, ids[1], ids[2], BLANK, ids[3]];
-        for (t, best) in rows.into_iter().enumerate() {
-            paths.step(t as u64, &frame(best, &[]));
+        for best in rows {
+            paths.step(&frame(best, &[]));
         }
-        let (score, start) = paths.score(0);
-        assert!(score.abs() < 1e-6, "{score}");
-        assert_eq!(start, 2);
+        assert!(paths.score(0).abs() < 1e-6, "{}", paths.score(0));
     }
 
     #[test]
@@ -147,10 +138,10 @@ mod tests {
         let (s, t) = (word[0].id(), word[1].id());
         let mut paths = PhonePaths::default();
         paths.add(&word);
-        paths.step(0, &frame(s, &[]));
-        paths.step(1, &frame(40 - 1, &[(t, -1.5)]));
+        paths.step(&frame(s, &[]));
+        paths.step(&frame(40 - 1, &[(t, -1.5)]));
         // (0 - 1.5) / 2 phones; staying in S at the floor and never reaching T would be worse.
-        assert!((paths.score(0).0 + 0.75).abs() < 1e-6, "{:?}", paths.score(0));
+        assert!((paths.score(0) + 0.75).abs() < 1e-6, "{:?}", paths.score(0));
     }
 
     #[test]
@@ -159,11 +150,11 @@ mod tests {
         let t = word[0].id();
         let mut paths = PhonePaths::default();
         paths.add(&word);
-        paths.step(0, &frame(t, &[]));
-        paths.step(1, &frame(t, &[(BLANK, -3.0)]));
-        assert!(paths.score(0).0 < -3.0, "no path of two frames can say T T");
-        paths.step(2, &frame(t, &[(BLANK, -3.0)]));
-        assert!((paths.score(0).0 + 1.5).abs() < 1e-6, "blank in frame 1 at -3, over 2 phones");
+        paths.step(&frame(t, &[]));
+        paths.step(&frame(t, &[(BLANK, -3.0)]));
+        assert!(paths.score(0) < -3.0, "no path of two frames can say T T");
+        paths.step(&frame(t, &[(BLANK, -3.0)]));
+        assert!((paths.score(0) + 1.5).abs() < 1e-6, "blank in frame 1 at -3, over 2 phones");
     }
 
     #[test]
@@ -173,18 +164,18 @@ mod tests {
         for phones in [&[][..], &word, &[]] {
             paths.add(phones);
         }
-        for (t, phone) in word.iter().enumerate() {
-            paths.step(t as u64, &frame(phone.id(), &[]));
+        for phone in word {
+            paths.step(&frame(phone.id(), &[]));
         }
-        assert_eq!([0, 1, 2].map(|i| paths.score(i)), [(0.0, 0); 3]);
+        assert_eq!([0, 1, 2].map(|i| paths.score(i)), [0.0; 3]);
     }
 
     #[test]
     fn reset_equals_new() {
         let word = parse_phones("S T AA P").expect("ARPAbet");
         let run = |paths: &mut PhonePaths| {
-            for (t, phone) in word.iter().enumerate() {
-                paths.step(t as u64, &frame(phone.id(), &[]));
+            for phone in &word {
+                paths.step(&frame(phone.id(), &[]));
             }
             paths.score(0)
         };

@@ -51,7 +51,7 @@ use crate::audio::{AudioError, AudioSource, Levels, Loss};
 use crate::detect::Keyword;
 use crate::enrol::Enroller;
 use crate::spotter::{Detection, KeywordId, SpotError, Spotter};
-use crate::text::{Phone, parse_keywords};
+use crate::text::parse_keywords;
 use worker::{Order, Outbox, Worker};
 
 /// Commands that can wait for the worker.
@@ -120,28 +120,16 @@ pub struct Listened {
     pub id: KeywordId,
     /// Its name.
     pub name: Arc<str>,
-    /// Its pronunciations.
-    pub phones: Vec<Vec<Phone>>,
+    /// Its pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
+    pub said: Arc<str>,
     /// Its score, live.
     pub meter: Arc<ScoreMeter>,
 }
 
 impl Listened {
     fn new(id: KeywordId, keyword: &Keyword, meter: Arc<ScoreMeter>) -> Self {
-        let phones = keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
-        Self { id, name: keyword.name.as_str().into(), phones, meter }
+        Self { id, name: keyword.name.as_str().into(), said: keyword.said().into(), meter }
     }
-
-    /// Its pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
-    pub fn said(&self) -> String {
-        said(&self.phones)
-    }
-}
-
-/// Pronunciations on one line, such as `HH AH L OW | HH EH L OW`.
-pub fn said(phones: &[Vec<Phone>]) -> String {
-    let ways = phones.iter().map(|way| way.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" "));
-    ways.collect::<Vec<_>>().join(" | ")
 }
 
 /// News from the worker.

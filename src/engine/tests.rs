@@ -1,5 +1,6 @@
 //! The engine on a scripted source, with small stand-ins for the networks: no weights, no microphone.
 
+use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use crate::detect::{Embedding, Pronunciation, ScorerConfig, WindowEmbedder};
 use crate::frontend::FrontendConfig;
 use crate::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
 use crate::spotter::SpotterConfig;
-use crate::text::CLASSES;
+use crate::text::{CLASSES, Phone};
 
 /// Tells loud frames from quiet ones, the room before the stream among them: the projection points up in the first, sideways in the others.
 struct Loudness(EncoderSpec);
@@ -170,6 +171,15 @@ fn word_at(second: usize) -> Vec<Part> {
     vec![Part::Sound(second * SECOND, false), Part::Sound(SECOND / 2, true), Part::Sound(SECOND, false)]
 }
 
+/// Waits for what has to come true; fails after a minute.
+fn until(what: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !what() {
+        assert!(began.elapsed() < Duration::from_mins(1), "it never came true");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Runs to the end; all events.
 fn start(source: Script, keywords: &[&str], config: &EngineConfig) -> Engine {
     Engine::start(Box::new(source), spotter(keywords), None, config).expect("threads")
@@ -302,9 +312,7 @@ fn what_waits_in_the_ring_is_heard_at_the_stop_and_what_was_dropped_is_counted()
     let parts = vec![Part::Sound(SECOND, false), Part::Gate(gate.clone(), 1), Part::Sound(SECOND / 3, true)];
     let unread = Unread { waiting: SECOND as u64 / 3, lost: 100 };
     let mut engine = start(Script { live: true, unread, ..script(parts) }, &["word"], &EngineConfig::default());
-    while engine.meters().position() < SECOND as u64 {
-        thread::yield_now();
-    }
+    until(|| engine.meters().position() >= SECOND as u64);
     engine.stop_handle().stop();
     gate.store(1, Ordering::Release);
     let events: Vec<Event> = engine.events().iter().collect();
@@ -326,15 +334,11 @@ fn a_ui_that_does_not_read_loses_events_but_not_the_count() {
     let config = EngineConfig { event_capacity: 2, ..EngineConfig::default() };
     let mut engine = start(script(parts), &["word"], &config);
     // All is heard, the quiet after the last word too: keywords that come sooner may still find that word.
-    while engine.meters().dropped_events() < 3 || engine.meters().position() < (5 * 7 * SECOND / 2) as u64 {
-        thread::yield_now();
-    }
+    until(|| engine.meters().dropped_events() >= 3 && engine.meters().position() >= (5 * 7 * SECOND / 2) as u64);
     let new: Vec<_> = (0..8).map(|i| keyword(&format!("other {i}"))).collect();
     engine.keywords_handle().replace(new).expect("there is room");
     gate.store(1, Ordering::Release);
-    while engine.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
-        thread::yield_now();
-    }
+    until(|| engine.worker.as_ref().is_none_or(JoinHandle::is_finished));
     let events: Vec<Event> = engine.events().iter().collect();
     assert_eq!((hits(&events).len(), engine.meters().detections()), (2, 5));
     let told = |what: fn(&Event) -> bool| events.iter().filter(|e| what(e)).count();
@@ -359,11 +363,7 @@ fn an_end_that_nobody_takes_is_no_event_that_was_dropped() {
     let config = EngineConfig { event_capacity: 1, delivery: Delivery::Wait, ..EngineConfig::default() };
     let mut engine = start(script(word_at(2)), &["word"], &config);
     // The one place is taken by the word, and nobody reads before the worker has given up.
-    let began = Instant::now();
-    while !matches!(engine.send(Command::Resume), Err(EngineError::Over)) {
-        assert!(began.elapsed() < Duration::from_mins(1), "it ends by itself");
-        thread::sleep(Duration::from_millis(10));
-    }
+    until(|| matches!(engine.send(Command::Resume), Err(EngineError::Over)));
     let events: Vec<Event> = engine.events().iter().collect();
     assert_eq!((hits(&events).len(), engine.meters().dropped_events()), (1, 0));
     engine.stop().expect("it has ended in order");
@@ -408,7 +408,7 @@ fn keywords_come_and_go_while_it_runs() {
     engine.orders.send(Order::Add(keyword("OTHER"))).expect("it runs");
     gate.store(1, Ordering::Release);
     let (mut told, mut heard) = (Vec::new(), Vec::new());
-    for event in engine.events() {
+    while let Ok(event) = engine.events().recv_timeout(Duration::from_mins(1)) {
         match event {
             Event::KeywordRemoved(id) => told.push(format!("- {}", id.0)),
             Event::KeywordAdded(l) => {
@@ -423,12 +423,12 @@ fn keywords_come_and_go_while_it_runs() {
             gate.store(2, Ordering::Release);
         }
     }
+    gate.store(2, Ordering::Release);
     assert_eq!(told, ["- 0", "+ other", "! OTHER"]);
     // The second word is heard or not, as the threshold comes before or after it; the third is below it.
     let sounds = word_at(1).into_iter().map(|part| if let Part::Sound(count, _) = part { count as u64 } else { 0 });
     let third = 2 * sounds.sum::<u64>();
     assert!(heard.iter().all(|hit| &*hit.name == "other" && hit.start < third), "{heard:?}");
-    gate.store(2, Ordering::Release);
 }
 
 #[test]
@@ -443,9 +443,7 @@ fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
     let engine = start(source, &["word"], &EngineConfig::default());
     engine.send(Command::Pause).expect("there is room");
     gate.store(1, Ordering::Release);
-    while engine.meters().position() < 40_000 {
-        thread::yield_now();
-    }
+    until(|| engine.meters().position() >= 40_000);
     engine.send(Command::Resume).expect("there is room");
     gate.store(2, Ordering::Release);
     let found = hits(&engine.events().iter().collect::<Vec<_>>());
@@ -454,15 +452,13 @@ fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
     let engine = start(script(vec![Part::Sound(usize::MAX, false)]), &["word"], &EngineConfig::default());
     engine.send(Command::Pause).expect("there is room");
     // It stands still once the order has been read: two equal positions a nap apart.
-    let mut last = u64::MAX;
-    while last != engine.meters().position() {
-        last = engine.meters().position();
+    let last = Cell::new(u64::MAX);
+    until(|| {
         thread::sleep(Duration::from_millis(120));
-    }
+        last.replace(engine.meters().position()) == engine.meters().position()
+    });
     engine.send(Command::Resume).expect("there is room");
-    while engine.meters().position() <= last {
-        thread::yield_now();
-    }
+    until(|| engine.meters().position() > last.get());
 }
 
 #[test]

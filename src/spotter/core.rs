@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, dot, sigmoid};
+use crate::detect::{Anchors, FrameScore, Keyword, Matcher, Peak, ScorerConfig, sigmoid};
 use crate::model::{AudioTower, Encoder, EncoderOutput, ModelError};
 
 /// Feature frames in, keyword scores out; the scored frame is the unit of time.
@@ -92,14 +92,6 @@ impl Core for StreamCore {
     }
 }
 
-/// One way to say a keyword, as the windows are compared with it.
-struct Entry {
-    /// Which lengths to compare.
-    windows: Range<usize>,
-    /// [`ScorerConfig::offset`].
-    offset: f32,
-}
-
 /// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
 ///
 /// There is no phone path: [`FrameScore::path`] is 0. A window is scored once it lies wholly inside the stream.
@@ -113,11 +105,7 @@ pub(super) struct WindowedCore {
     history: Vec<f32>,
     /// Scored frames so far.
     frame: u64,
-    entries: Vec<Entry>,
-    /// Embeddings of all pronunciations, `[pronunciations, D]`.
-    anchors: Vec<f32>,
-    /// One past the last entry of each keyword.
-    ends: Vec<usize>,
+    anchors: Anchors,
     input: Vec<f32>,
     /// Embeddings of the chunk, `[lengths, frames, D]`.
     embedded: Vec<f32>,
@@ -127,15 +115,13 @@ impl WindowedCore {
     /// `scorer.window_frames` count in hops of `hop` feature frames of `feature_seconds`.
     pub(super) fn new(tower: AudioTower, scorer: ScorerConfig, hop: usize, feature_seconds: f32) -> Self {
         Self {
+            anchors: Anchors::new(tower.dim()),
             tower,
             scorer,
             hop,
             frame_seconds: hop as f32 * feature_seconds,
             history: Vec::new(),
             frame: 0,
-            entries: Vec::new(),
-            anchors: Vec::new(),
-            ends: Vec::new(),
             input: Vec::new(),
             embedded: Vec::new(),
         }
@@ -162,21 +148,17 @@ impl WindowedCore {
         let dim = self.tower.dim();
         let end = self.frame + 1;
         let mut best = FrameScore::nothing(self.frame, 0.0);
+        let length = |w: usize| self.scorer.window_frames[w] as u64;
         for i in entries {
-            let Entry { windows, offset } = &self.entries[i];
-            let anchor = &self.anchors[i * dim..(i + 1) * dim];
-            for w in windows.clone() {
-                let length = self.scorer.window_frames[w] as u64;
-                if length > end {
-                    break;
-                }
+            let window = |w: usize| {
                 let at = (w * hops + hop) * dim;
-                let cosine = dot(anchor, &self.embedded[at..at + dim]);
-                let fit = self.scorer.fuse(cosine, 0.0, *offset);
-                if fit > best.fit {
-                    let peak = Peak { score: sigmoid(fit), start: end - length, end };
-                    best = FrameScore { peak, cosine, fit, ..best };
-                }
+                (length(w) <= end).then(|| &self.embedded[at..at + dim])
+            };
+            let Some((cosine, w)) = self.anchors.nearest(i, window) else { continue };
+            let fit = self.scorer.fuse(cosine, 0.0, self.anchors.entries()[i].offset);
+            if fit > best.fit {
+                let peak = Peak { score: sigmoid(fit), start: end - length(w), end };
+                best = FrameScore { peak, cosine, fit, ..best };
             }
         }
         best
@@ -205,20 +187,7 @@ impl Core for WindowedCore {
     }
 
     fn set_keywords(&mut self, keywords: &[&Keyword]) {
-        self.entries.clear();
-        self.anchors.clear();
-        self.ends.clear();
-        for keyword in keywords {
-            for pronunciation in &keyword.pronunciations {
-                let phones = pronunciation.phones.len().max(1);
-                let windows = self.scorer.windows_for(phones, pronunciation.frames, self.frame_seconds);
-                let embedding = pronunciation.embedding.values();
-                assert_eq!(embedding.len(), self.tower.dim(), "`{}` was enrolled with another model", keyword.name);
-                self.anchors.extend_from_slice(embedding);
-                self.entries.push(Entry { windows, offset: self.scorer.offset(keyword, pronunciation) });
-            }
-            self.ends.push(self.entries.len());
-        }
+        self.anchors.set(keywords.iter().copied(), &self.scorer, self.frame_seconds);
     }
 
     fn process(
@@ -231,11 +200,11 @@ impl Core for WindowedCore {
         let before = self.history.len() / unit;
         self.history.extend_from_slice(features);
         let lengths = self.scorer.window_frames.len();
-        if !self.entries.is_empty() {
+        if !self.anchors.entries().is_empty() {
             self.embedded.resize(lengths * hops * self.tower.dim(), 0.0);
             for index in 0..lengths {
                 let length = self.scorer.window_frames[index];
-                if !self.entries.iter().any(|entry| entry.windows.contains(&index)) {
+                if !self.anchors.entries().iter().any(|entry| entry.windows.contains(&index)) {
                     continue;
                 }
                 // The first window of the stream ends at hop `length`, counted from 1.
@@ -244,11 +213,8 @@ impl Core for WindowedCore {
             }
         }
         for hop in 0..hops {
-            let mut from = 0;
-            for (keyword, &to) in self.ends.iter().enumerate() {
-                let score = self.score(from..to, hop, hops);
-                on_score(self.frame, keyword, score);
-                from = to;
+            for (keyword, entries) in self.anchors.keywords().enumerate() {
+                on_score(self.frame, keyword, self.score(entries, hop, hops));
             }
             self.frame += 1;
         }

@@ -129,6 +129,11 @@ fn several_keywords_change_at_once() {
     assert_eq!(changes.load(Ordering::Relaxed), before + 1);
     let now: Vec<(KeywordId, String)> = spotter.keywords().map(|k| (k.id, k.keyword.name.clone())).collect();
     assert_eq!(now, [(ids[1], "b".into()), (new[0], "c".into()), (new[1], "d".into())]);
+    // One that is gone already changes nothing for the others.
+    assert!(!spotter.remove(ids[0]) && spotter.change(&ids[..1], []).is_empty());
+    assert_eq!(changes.load(Ordering::Relaxed), before + 1);
+    assert!(spotter.remove(new[1]));
+    assert_eq!(changes.load(Ordering::Relaxed), before + 2);
 }
 
 #[test]

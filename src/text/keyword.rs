@@ -76,12 +76,12 @@ fn is_phones(item: &str) -> bool {
     parse_phones(phones).is_ok_and(|phones| phones.len() > 1)
 }
 
-/// The lists of a keyword file, one a line as [`parse_keywords`] takes them, without comments (`#` at the beginning of a line or
+/// The lists of a keyword file with their lines, from 1; one a line as [`parse_keywords`] takes them, without comments (`#` at the beginning of a line or
 /// after a space) and the comma that may stand at the end of a line.
 ///
 /// # Errors
 /// The number of the first line that is no list, from 1, and what is wrong with it.
-pub fn keyword_lists(text: &str) -> Result<Vec<&str>, (usize, TextError)> {
+pub fn keyword_lists(text: &str) -> Result<Vec<(usize, &str)>, (usize, TextError)> {
     let mut lists = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let begins = |at: &usize| !line[..*at].ends_with(|c: char| !c.is_whitespace());
@@ -89,7 +89,7 @@ pub fn keyword_lists(text: &str) -> Result<Vec<&str>, (usize, TextError)> {
         let list = line[..comment.unwrap_or(line.len())].trim();
         if !list.is_empty() {
             parse_keywords(list).map_err(|error| (index + 1, error))?;
-            lists.push(without_last_comma(list));
+            lists.push((index + 1, without_last_comma(list)));
         }
     }
     Ok(lists)
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn comments_begin_lines_or_follow_spaces() {
         let lists = keyword_lists("# words\nC#, hello # both\n\t# none\nstop,").expect("lists");
-        assert_eq!(lists, ["C#, hello", "stop"]);
+        assert_eq!(lists, [(2, "C#, hello"), (4, "stop")]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
 pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
 pub use latin::in_ascii;
 pub use lexicon::{Lexicon, read_cmudict};
-pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, parse_phones};
+pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, arpabet, parse_phones};
 pub use pronounce::{Pronouncer, Said, Source};
 
 use crate::model::ModelError;

@@ -74,6 +74,11 @@ impl FromStr for Phone {
     }
 }
 
+/// Symbols with spaces between them, such as `SH AH V AO N`: what [`parse_phones`] reads.
+pub fn arpabet(phones: &[Phone]) -> String {
+    phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads phones separated by white space, such as `"SH AH V AO N"`.
 ///
 /// # Errors

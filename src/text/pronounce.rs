@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::spell::{is_foreign, readings};
 use super::token::{Token, letter_name};
-use super::{G2p, KeywordSpec, Lexicon, Phone, TextError, pairs};
+use super::{G2p, KeywordSpec, Lexicon, Phone, TextError, arpabet, pairs};
 
 /// Where a pronunciation comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,7 +209,7 @@ fn misfit(keyword: &str, phones: &[Phone]) -> TextError {
     if phones.len() > *PHONES.end() {
         return TextError::TooLong { keyword, count: phones.len(), most: *PHONES.end() };
     }
-    TextError::TooShort { keyword, phones: phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ") }
+    TextError::TooShort { keyword, phones: arpabet(phones) }
 }
 
 /// Adds the ending `'s`: S, Z or IH Z by the last phone.
@@ -240,7 +240,7 @@ mod tests {
 
     fn said(text: &str) -> Result<Vec<String>, TextError> {
         let ways = pronouncer().resolve(&KeywordSpec::new(text))?;
-        Ok(ways.iter().map(|w| w.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ")).collect())
+        Ok(ways.iter().map(|w| arpabet(w)).collect())
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl PhoneTree {
     }
 
     /// Mean over the phones of the logarithm of how much less likely each pronunciation is than the likeliest phones of the
-    /// frames: 0 at best, minus infinity where there are too few frames (design/MODEL.md, "Phone path").
+    /// frames: 0 at best, minus infinity where there are too few frames.
     ///
     /// # Shapes
     /// `log_posteriors`: `[frames, classes]`, the whole stretch in which it is said; the result: one for each pronunciation.

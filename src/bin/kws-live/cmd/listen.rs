@@ -82,15 +82,10 @@ impl Wanted {
 
 /// The lists of a keyword file, each checked by itself and with its line, so that an error can name that.
 fn lines(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let place = || format!("--keywords-file: {}", file.display());
-    let text = files::text(file, LARGEST).with_context(|| format!("{}: cannot read it", place()))?;
-    let mut all = Vec::new();
-    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let place = format!("{} line {}", place(), index + 1);
-        let lists = keyword_lists(line).map_err(|(_, error)| anyhow!(error).context(place.clone()))?;
-        all.extend(lists.into_iter().map(|list| (place.clone(), list.to_owned())));
-    }
-    Ok(all)
+    let place = format!("--keywords-file: {}", file.display());
+    let text = files::text(file, LARGEST).with_context(|| format!("{place}: cannot read it"))?;
+    let lists = keyword_lists(&text).map_err(|(line, error)| anyhow!(error).context(format!("{place} line {line}")))?;
+    Ok(lists.into_iter().map(|(line, list)| (format!("{place} line {line}"), list.to_owned())).collect())
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -1,8 +1,7 @@
 //! `phones`: how words will be listened for, and where that comes from.
 
-use kws_live::engine::said;
 use kws_live::enrol::Enroller;
-use kws_live::text::parse_keywords;
+use kws_live::text::{arpabet, parse_keywords};
 
 use super::bundle;
 use crate::args::PhonesArgs;
@@ -17,7 +16,7 @@ pub fn run(args: &PhonesArgs) -> anyhow::Result<bool> {
     let width = specs.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     for spec in &specs {
         for way in enroller.pronouncer().explain(spec)? {
-            let phones = said(&[way.phones]);
+            let phones = arpabet(&way.phones);
             if !print(&format!("{:width$}  {phones}  ({})\n", spec.name, way.source))? {
                 return Ok(true);
             }

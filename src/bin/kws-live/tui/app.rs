@@ -28,12 +28,14 @@ const LONGEST: usize = 200;
 const TOLD: usize = 5;
 /// Notes that are kept for the end; the oldest go first.
 const NOTES: usize = 100;
+/// Most detections that are kept, the latest ones.
+const MOST: usize = 10_000;
 
 /// A keyword on the screen.
 pub struct Row {
     pub id: KeywordId,
     pub name: Arc<str>,
-    pub phones: String,
+    pub phones: Arc<str>,
     pub score: f32,
     pub threshold: f32,
     /// Scores, the newest last.
@@ -49,7 +51,7 @@ impl Row {
         Self {
             id: listened.id,
             name: listened.name.clone(),
-            phones: listened.said(),
+            phones: listened.said.clone(),
             score: 0.0,
             threshold: listened.meter.threshold(),
             trace: VecDeque::with_capacity(HISTORY),
@@ -136,7 +138,9 @@ pub struct App {
     pub device: String,
     pub rows: Vec<Row>,
     pub selected: usize,
-    pub detections: Vec<Detection>,
+    pub detections: VecDeque<Detection>,
+    /// How many there were.
+    pub detected: u64,
     pub mode: Mode,
     /// What was typed last and has no answer yet.
     asked: Option<String>,
@@ -167,7 +171,8 @@ impl App {
             device: device.into(),
             rows,
             selected: 0,
-            detections: Vec::new(),
+            detections: VecDeque::new(),
+            detected: 0,
             mode,
             asked: None,
             added: Vec::new(),
@@ -237,14 +242,18 @@ impl App {
                 if let Some(row) = self.rows.iter_mut().find(|r| r.id == hit.keyword) {
                     row.hits += 1;
                 }
-                self.detections.push(hit);
+                self.detections.push_back(hit);
+                self.detected += 1;
+                if self.detections.len() > MOST {
+                    self.detections.pop_front();
+                }
             }
             News::KeywordAdded(listened) => {
                 self.asked = None;
                 self.added.push(listened.name.clone());
                 let names: Vec<String> = self.added.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
                 let more = match self.added.len() {
-                    1 => format!(": {}", listened.said()),
+                    1 => format!(": {}", listened.said),
                     count if count > TOLD => format!(" and {} more", count - TOLD),
                     _ => String::new(),
                 };

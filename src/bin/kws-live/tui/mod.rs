@@ -117,8 +117,10 @@ fn summary(app: &App) -> anyhow::Result<()> {
     for hit in &app.detections {
         text += &Record::detection(hit, None).human();
     }
-    let count = app.detections.len();
+    let count = app.detected;
     let ending = if count == 1 { "" } else { "s" };
-    print(&format!("{text}{count} detection{ending} in {:.1} s\n", seconds(app.position())))?;
+    let first = count - app.detections.len() as u64;
+    let left = if first > 0 { format!(" (not shown: the first {first})") } else { String::new() };
+    print(&format!("{text}{count} detection{ending} in {:.1} s{left}\n", seconds(app.position())))?;
     Ok(())
 }

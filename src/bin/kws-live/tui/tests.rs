@@ -7,7 +7,6 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kws_live::audio::Loss;
 use kws_live::engine::{Command, Event as News, Listened, Meters};
 use kws_live::spotter::{Detection, KeywordId};
-use kws_live::text::parse_phones;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
@@ -15,12 +14,7 @@ use super::app::{Action, App, Mode, Readings, Stream};
 use super::event::Event;
 
 fn listened(id: u64, name: &str, phones: &str) -> Listened {
-    Listened {
-        id: KeywordId(id),
-        name: name.into(),
-        phones: vec![parse_phones(phones).expect("ARPAbet")],
-        meter: Arc::default(),
-    }
+    Listened { id: KeywordId(id), name: name.into(), said: phones.into(), meter: Arc::default() }
 }
 
 fn app() -> App {

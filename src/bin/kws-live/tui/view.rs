@@ -216,7 +216,7 @@ impl App {
     }
 
     fn detections(&self, frame: &mut Frame<'_>, area: Rect) {
-        let title = format!(" detections {} ", self.detections.len());
+        let title = format!(" detections {} ", self.detected);
         let block = Block::bordered().border_type(BorderType::Rounded).border_style(dim()).title(title);
         let inner = block.inner(area);
         frame.render_widget(block, area);
