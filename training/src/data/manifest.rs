@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kws_live::text::{Phone, parse_phones};
+use kws_live::text::{Phone, arpabet, parse_phones};
 use serde::{Deserialize, Serialize};
 
 use super::librispeech::published;
@@ -79,8 +79,7 @@ impl Entry {
     /// Replaces the aligned words; times are rounded to 10 ms.
     pub fn set_words(&mut self, words: &[Word]) {
         let round = |t: f32| (t * 100.0).round() / 100.0;
-        let phones = |w: &Word| w.phones.iter().map(|p| p.symbol()).collect::<Vec<_>>().join(" ");
-        self.words = words.iter().map(|w| (w.text.clone(), round(w.start), round(w.end), phones(w))).collect();
+        self.words = words.iter().map(|w| (w.text.clone(), round(w.start), round(w.end), arpabet(&w.phones))).collect();
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::audio::decode_16k;
-use rayon::prelude::*;
 
-use super::{Cache, Corpus, Entry, RATE};
+use super::{Cache, Corpus, RATE};
+use crate::spread;
 
 /// Decodes all audio below the data folder into the cache.
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,12 @@ pub struct PrepareArgs {
     /// Which split to keep.
     #[arg(long, default_value = "train")]
     pub split: String,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    pub threads: usize,
 }
 
-/// Recordings decoded at once, by all cores; what is added to the cache keeps its order.
+/// Recordings decoded at once, by all threads; what is added to the cache keeps its order.
 const AT_ONCE: usize = 512;
 
 /// Folders with a manifest below `data`, sorted, then `extra`.
@@ -64,8 +67,8 @@ pub fn run(args: &PrepareArgs) -> Result<()> {
         bar.set_message(corpus.name.clone());
         let mut entries: Vec<_> = corpus.entries.iter_mut().filter(|e| e.split == args.split).collect();
         for entries in entries.chunks_mut(AT_ONCE) {
-            let decode = |entry: &&mut Entry| decode_16k(&corpus.folder.join(&entry.file));
-            let decoded: Vec<_> = entries.par_iter().map(decode).collect();
+            let decode = |(): &mut (), i: usize| Ok(decode_16k(&corpus.folder.join(&entries[i].file)));
+            let (decoded, _) = spread::over(entries.len(), args.threads, || Ok(()), decode)?;
             for (entry, audio) in entries.iter_mut().zip(decoded) {
                 match audio {
                     Ok(audio) => {

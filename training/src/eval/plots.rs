@@ -33,7 +33,7 @@ fn svg(
 
 /// Detection error trade-off: miss rate over false alarms an hour (logarithmic above 0.05), one curve a name.
 ///
-/// A curve's points are as `stats::det_points` gives them: `(false alarms an hour, miss rate 0 to 1)`.
+/// A curve's points are `(false alarms an hour, miss rate 0 to 1)`.
 ///
 /// # Errors
 /// If the file cannot be written.

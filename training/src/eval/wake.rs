@@ -110,7 +110,7 @@ pub struct WakeReport {
 
 /// Syllables of a pronunciation: its vowels.
 fn syllables(phones: &[kws_live::text::Phone]) -> usize {
-    phones.iter().filter(|p| p.symbol().starts_with(['A', 'E', 'I', 'O', 'U'])).count()
+    phones.iter().filter(|p| p.is_vowel()).count()
 }
 
 /// Words said often enough, drawn by hash so that the draw never changes.

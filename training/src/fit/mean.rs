@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tch::nn::VarStore;
@@ -45,7 +45,11 @@ pub struct MeanArgs {
 /// If run, bundle or data cannot be used, or the folder cannot be written.
 pub fn run(args: &MeanArgs) -> Result<()> {
     tch::set_num_threads(args.threads);
-    ensure!(args.out != args.run, "--out is the run itself, whose checkpoint would be lost: give another folder");
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    ensure!(
+        real(&args.out) != real(&args.run),
+        "--out is the run itself, whose checkpoint would be lost: give another folder"
+    );
     let config = FitConfig::read(&args.run.join("config.toml"))?;
     ensure!(config.architecture == Architecture::Stream, "{} is no run of `stream`", args.run.display());
     let cache: &'static Cache = Box::leak(Box::new(Cache::read(&config.cache)?));

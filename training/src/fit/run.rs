@@ -120,16 +120,18 @@ pub(super) fn train<T: Trainee, S: BatchSource<Batch = T::Batch>>(
     for step in first..last {
         let batch = loader.take()?;
         let (loss, values) = trainee.loss(&batch, step)?;
-        optimizer.zero_grad();
-        loss.backward();
         let rate = config.optim.rate_at(step, config.steps);
-        let norm = optimizer.step(step, rate);
-        if !norm.is_finite() || !values[0].is_finite() {
-            skipped += 1;
-            ensure!(skipped < 20, "the gradient was not finite in {skipped} steps; lower optim.rate");
-            log::warn!("step {step}: gradient not finite, step left out");
+        let mut norm = f64::NAN;
+        if values[0].is_finite() {
+            optimizer.zero_grad();
+            loss.backward();
+            norm = optimizer.step(step, rate);
         }
-        if let Some(line) = metrics.add(step, rate, norm, &values, T::seconds(&batch))? {
+        if !norm.is_finite() {
+            skipped += 1;
+            ensure!(skipped < 20, "loss or gradient were not finite in {skipped} steps; lower optim.rate");
+            log::warn!("step {step}: loss or gradient not finite, step left out");
+        } else if let Some(line) = metrics.add(step, rate, norm, &values, T::seconds(&batch))? {
             bar.set_message(line.clone());
             if bar.is_hidden() {
                 log::info!("{line}");

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use kws_live::detect::{PATH_MEMORY, PrefixRing, ScorerConfig, dot};
+use kws_live::detect::{PATH_MEMORY, PrefixRing, ScorerConfig, nearest};
 use kws_live::model::{BackendChoice, Bundle, WindowHead};
 use kws_live::search::APART;
 use kws_live::segment::RecordingEncoder;
@@ -141,16 +141,11 @@ impl Ear<'_> {
                 if weigh(1.0, path) <= hearing.top.floor {
                     return true;
                 }
-                let (mut cosine, mut length) = (-1.0, 1);
-                for w in range.clone() {
-                    let value = dot(&text.embedding, &windows[w * dim..(w + 1) * dim]);
-                    if value > cosine {
-                        (cosine, length) = (value, lengths[w]);
-                    }
-                }
+                let window = |w: usize| windows.get(w * dim..(w + 1) * dim);
+                let Some((cosine, w)) = nearest(&text.embedding, range.clone(), window) else { return true };
                 let value = weigh(cosine, path);
                 if value > hearing.top.floor {
-                    let start = frame.saturating_sub(length as u64) as f32 * seconds;
+                    let start = frame.saturating_sub(lengths[w] as u64) as f32 * seconds;
                     let now = Stretch { value, start, end: frame as f32 * seconds };
                     match hearing.open {
                         // Frames close to each other are one false alarm, as high as the highest.

@@ -1,4 +1,4 @@
-//! The `stream` encoder: causal dilated convolutions at 33 Hz with a fixed output delay (design/MODEL.md).
+//! The `stream` encoder: causal dilated convolutions at 33 Hz with a fixed output delay.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};

@@ -39,6 +39,7 @@ fn a_published_folder_is_read_and_gets_a_manifest() {
         extra: vec![corpus.clone(), folder.path().join("dev-clean")],
         out: folder.path().join("cache"),
         split: "train".into(),
+        threads: 2,
     };
     run(&args).expect("prepared");
 
