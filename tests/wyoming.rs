@@ -375,13 +375,18 @@ fn the_last_words_go_out_when_a_client_leaves_and_at_a_signal() {
     };
     drop(said(&server));
     assert_eq!(server.result()["keyword"], "hello");
+    // A stream that another one follows without an end.
+    let mut again = said(&server);
+    again.send("audio-start", &start);
+    assert_eq!(server.result()["keyword"], "hello");
+    drop(again);
     let _stays = said(&server);
     server.signal("TERM");
     assert_eq!(server.result()["keyword"], "hello");
     let (status, notes) = server.end();
     assert_eq!(status.code(), Some(0), "{notes:?}");
     assert!(
-        notes.iter().any(|l| l.contains("detections 2, wyoming 2 connections 0 refused 0 broken 0 idle")),
+        notes.iter().any(|l| l.contains("detections 3, wyoming 3 connections 0 refused 0 broken 0 idle")),
         "{notes:?}"
     );
 }

@@ -93,7 +93,7 @@ pub enum ModelError {
 /// Inference engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// tract: pure Rust, always there.
+    /// tract: pure Rust, nothing to install.
     Tract,
     /// ONNX Runtime, loaded at run time.
     Ort,

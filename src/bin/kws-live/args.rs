@@ -6,10 +6,12 @@ mod mqtt;
 mod service;
 
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
@@ -56,9 +58,9 @@ pub enum Command {
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct ModelArgs {
     /// Folder of a model bundle; without it the built-in model
-    #[arg(long, value_name = "DIR", global = false)]
+    #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Inference engine: tract (always there) or ort (ONNX Runtime, from ORT_DYLIB_PATH)
+    /// Inference engine: tract (built in) or ort (ONNX Runtime, from ORT_DYLIB_PATH)
     #[arg(long, value_name = "NAME", default_value_t)]
     pub backend: Backend,
     /// Where ONNX Runtime (--backend ort) computes: cpu, which it does without this, or cuda
@@ -73,7 +75,7 @@ impl ModelArgs {
 
     /// Whether they go together.
     pub fn check(&self) -> Result<(), String> {
-        if self.provider.is_some() && self.backend != Backend::Ort {
+        if self.provider.is_some_and(|provider| provider != Provider::Cpu) && self.backend != Backend::Ort {
             return Err(format!("--provider does nothing with the {} backend; add --backend ort", self.backend));
         }
         Ok(())
@@ -112,16 +114,12 @@ pub enum Input {
     File(PathBuf),
 }
 
-impl FromStr for Input {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Err("it is empty; use mic, a file, or - for standard input".into()),
-            "mic" => Ok(Self::Mic),
-            "-" => Ok(Self::Stdin),
-            file => Ok(Self::File(file.into())),
-        }
+fn input(text: OsString) -> Result<Input, &'static str> {
+    match text.to_str() {
+        Some("") => Err("it is empty; use mic, a file, or - for standard input"),
+        Some("mic") => Ok(Input::Mic),
+        Some("-") => Ok(Input::Stdin),
+        _ => Ok(Input::File(text.into())),
     }
 }
 
@@ -142,7 +140,22 @@ impl FromStr for Example {
         if name.is_empty() || files.is_empty() {
             return Err("expected NAME=FILE[,FILE...]".into());
         }
-        Ok(Self { name, files })
+        let mut example = Self { name, files };
+        example.start_at(Path::new(""));
+        Ok(example)
+    }
+}
+
+impl Example {
+    /// Lets files that are not absolute start at `base`. A comma may stand in a name too: what is a file as a whole is one.
+    pub fn start_at(&mut self, base: &Path) {
+        let whole = self.files.iter().map(|file| file.as_os_str()).collect::<Vec<_>>().join(OsStr::new(","));
+        let whole = base.join(whole);
+        if self.files.len() > 1 && whole.is_file() {
+            self.files = vec![whole];
+        } else {
+            self.files.iter_mut().for_each(|file| *file = base.join(&*file));
+        }
     }
 }
 
@@ -152,7 +165,7 @@ pub struct LiveArgs {
     #[command(flatten)]
     pub keywords: KeywordArgs,
     /// mic, a recording, or - for raw s16le 16 kHz mono on standard input
-    #[arg(long, short, value_name = "mic|FILE|-", default_value = "mic")]
+    #[arg(long, short, value_name = "mic|FILE|-", default_value = "mic", value_parser = OsStringValueParser::new().try_map(input))]
     pub input: Input,
     #[command(flatten)]
     pub microphone: MicrophoneArgs,
@@ -164,7 +177,7 @@ pub struct LiveArgs {
     /// One line a detection; what a pipe gets without asking. With --json one JSON object
     #[arg(long)]
     pub no_tui: bool,
-    /// Stop after so many seconds of audio
+    /// Stop after so many seconds of audio; of a microphone or standard input, after so much time
     #[arg(long, value_name = "SECONDS", value_parser = positive, allow_negative_numbers = true)]
     pub duration: Option<f64>,
     /// Tell at the end when the first audio was heard, what it cost and what was lost
@@ -190,7 +203,8 @@ pub struct ScanArgs {
     /// One JSON object a result, a line each
     #[arg(long)]
     pub json: bool,
-    /// For each file and keyword the highest score and when it was reached, also below the threshold
+    /// For each file and keyword the highest score of a single frame and when it was reached, also below the threshold; a detection
+    /// takes two frames
     #[arg(long)]
     pub best: bool,
     /// Decide what counts as found for each keyword over all files, and show the most relevant places first; nothing is shown

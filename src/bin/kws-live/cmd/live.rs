@@ -15,9 +15,10 @@ use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
 use crate::output::{DeviceRecord, Noted, Unhurried, note};
 use crate::service::config::Of;
-use crate::service::notify::{Notifier, Watched};
+use crate::service::notify::Notifier;
 use crate::service::reload::{Files, Reload};
 use crate::service::signals::Signals;
+use crate::service::watched::Watched;
 
 /// Who looks at the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +172,7 @@ fn listening_to(source: &str) -> String {
 fn lines(engine: &mut Engine, outputs: &Outputs, notifier: &Notifier) -> anyhow::Result<()> {
     note(&listening_to(engine.describe()));
     for keyword in engine.keywords() {
-        note(&format!("{}: {}", keyword.name, keyword.said()));
+        note(&format!("{}: {}", keyword.name, keyword.said));
     }
     for event in engine.events() {
         outputs.publish(&event);

@@ -11,7 +11,7 @@ use std::thread;
 
 use anyhow::{bail, ensure};
 use kws_live::audio::{FileSource, Pace};
-use kws_live::engine::{EngineError, Pipeline, said};
+use kws_live::engine::{EngineError, Pipeline};
 use kws_live::search::LEAST;
 use kws_live::spotter::{Detection, Spotter, SpotterConfig};
 
@@ -33,6 +33,9 @@ struct Scanned {
     samples: u64,
 }
 
+/// Most files at once for each core.
+const MOST_JOBS: usize = 4;
+
 /// How the recordings in a folder are told from other files.
 const EXTENSIONS: [&str; 7] = ["wav", "flac", "ogg", "oga", "opus", "mp3", "wave"];
 
@@ -40,8 +43,8 @@ const EXTENSIONS: [&str; 7] = ["wav", "flac", "ogg", "oga", "opus", "mp3", "wave
 #[derive(Debug, Default, PartialEq)]
 struct Recordings {
     files: Vec<PathBuf>,
-    /// Folders that could not be listed, each of which has been told.
-    unlisted: usize,
+    /// Folders that could not be listed or have none, each of which has been told.
+    empty: usize,
 }
 
 impl Recordings {
@@ -50,14 +53,15 @@ impl Recordings {
         let mut all = Self::default();
         for path in given {
             if path.is_dir() {
-                let before = (all.files.len(), all.unlisted);
+                let before = (all.files.len(), all.empty);
                 all.below(path);
-                let kinds = EXTENSIONS.join(", ");
-                ensure!(
-                    (all.files.len(), all.unlisted) != before,
-                    "{}: no recording in this folder or below it ({kinds}; links to folders are not followed)",
-                    path.display()
-                );
+                if (all.files.len(), all.empty) == before {
+                    let kinds = EXTENSIONS.join(", ");
+                    let why =
+                        format!("no recording in this folder or below it ({kinds}; links to folders are not followed)");
+                    note(&format!("kws-live: {}: {why}", path.display()));
+                    all.empty += 1;
+                }
             } else {
                 ensure!(
                     path.as_os_str() != "-" || path.exists(),
@@ -66,7 +70,7 @@ impl Recordings {
                 all.files.push(path.clone());
             }
         }
-        ensure!(!all.files.is_empty(), "there is no recording; folders that could not be listed: {}", all.unlisted);
+        ensure!(!all.files.is_empty(), "there is no recording in what was named");
         Ok(all)
     }
 
@@ -74,7 +78,7 @@ impl Recordings {
         let mut entries: Vec<fs::DirEntry> = match fs::read_dir(folder).and_then(Iterator::collect) {
             Ok(entries) => entries,
             Err(error) => {
-                self.unlisted += 1;
+                self.empty += 1;
                 note(&format!("kws-live: {}: cannot list it: {error}", folder.display()));
                 return;
             }
@@ -101,7 +105,7 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
     // What is damaged in a recording is told on stderr.
     super::live::log_to(None, false)?;
     let wanted = Wanted::read(&args.keywords)?.some()?;
-    let Recordings { files, unlisted } = Recordings::find(&args.files)?;
+    let Recordings { files, empty } = Recordings::find(&args.files)?;
     let load = if args.search { Listening::for_search } else { Listening::load };
     let listening = load(&args.model, &wanted)?;
     let config = SpotterConfig {
@@ -113,16 +117,17 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         rivals: args.search,
         ..SpotterConfig::default()
     };
-    let cores = args.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, usize::from);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    // More would only take memory.
+    let jobs = args.jobs.map_or(cores, |jobs| usize::from(jobs).min(MOST_JOBS * cores));
     let mut spotters = Vec::new();
-    for _ in 0..cores.min(files.len()) {
+    for _ in 0..jobs.min(files.len()) {
         let mut spotter = Spotter::new(&listening.bundle, config.clone())?;
         spotter.set_keywords(listening.keywords.iter().cloned());
         spotters.push(spotter);
     }
     for keyword in &listening.keywords {
-        let phones: Vec<_> = keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
-        note(&format!("{}: {}", keyword.name, said(&phones)));
+        note(&format!("{}: {}", keyword.name, keyword.said()));
     }
     let search = args.search.then(|| {
         let names = listening.keywords.iter().map(|k| k.name.clone()).collect();
@@ -141,13 +146,11 @@ pub fn run(args: &ScanArgs) -> anyhow::Result<bool> {
         print(&records.iter().map(line).collect::<String>())?;
     }
     // A single one's error has been told already, but the status must tell it too.
-    match (failed, unlisted) {
+    match (failed, empty) {
         (0, 0) => Ok(found.detected),
         (n, 0) => bail!("{n} of {} files could not be scanned", files.len()),
-        (0, n) => bail!("folders that could not be listed: {n}"),
-        (n, m) => {
-            bail!("{n} of {} files could not be scanned; folders that could not be listed: {m}", files.len())
-        }
+        (0, n) => bail!("folders that gave no recording: {n}"),
+        (n, m) => bail!("{n} of {} files could not be scanned; folders that gave no recording: {m}", files.len()),
     }
 }
 
@@ -173,8 +176,8 @@ impl Found {
     }
 }
 
-/// Spreads the files over the spotters, one thread each, and hands on what they gave in the order of the files, until `take`
-/// says that nobody wants it any more. Returns how many failed.
+/// Spreads the files over the spotters, one thread each, and hands on what they gave in the order of the files, also before they
+/// failed, until `take` says that nobody wants it any more. Returns how many failed.
 fn scan(
     args: &ScanArgs,
     files: &[PathBuf],
@@ -191,9 +194,9 @@ fn scan(
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(file) = files.get(index) else { break };
-                    let outcome;
-                    (spotter, outcome) = one(spotter, file, args);
-                    if give.send((index, outcome)).is_err() {
+                    let (scanned, outcome);
+                    (spotter, scanned, outcome) = one(spotter, file, args);
+                    if give.send((index, (scanned, outcome))).is_err() {
                         break;
                     }
                 }
@@ -204,20 +207,18 @@ fn scan(
         let (mut turn, mut failed) = (0, 0);
         for (index, outcome) in results {
             waiting.insert(index, outcome);
-            while let Some(outcome) = waiting.remove(&turn) {
+            while let Some((scanned, outcome)) = waiting.remove(&turn) {
                 turn += 1;
-                match outcome {
-                    Ok(scanned) => {
-                        if !take(scanned)? {
-                            // Nobody reads any more. The threads end with the file that they are at.
-                            stop.store(true, Ordering::Relaxed);
-                            return Ok(failed);
-                        }
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        note(&format!("kws-live: {}", error.to_string().replace('\n', " ")));
-                    }
+                if let Some(scanned) = scanned
+                    && !take(scanned)?
+                {
+                    // Nobody reads any more. The threads end with the file that they are at.
+                    stop.store(true, Ordering::Relaxed);
+                    return Ok(failed);
+                }
+                if let Err(error) = outcome {
+                    failed += 1;
+                    note(&format!("kws-live: {}", error.to_string().replace('\n', " ")));
                 }
             }
         }
@@ -225,16 +226,16 @@ fn scan(
     })
 }
 
-/// Scans one file; gives the spotter back, also after a failure.
-fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<Scanned, EngineError>) {
+/// Scans one file; gives the spotter back, also after a failure, and what came before that.
+fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Option<Scanned>, Result<(), EngineError>) {
     spotter.reset();
     let source = match FileSource::open(file, Pace::FlatOut) {
         Ok(source) => Box::new(source),
-        Err(error) => return (spotter, Err(error.into())),
+        Err(error) => return (spotter, None, Err(error.into())),
     };
     let mut pipeline = match Pipeline::new(source, spotter) {
         Ok(pipeline) => pipeline,
-        Err((error, spotter)) => return (*spotter, Err(error.into())),
+        Err((error, spotter)) => return (*spotter, None, Err(error.into())),
     };
     let mut scanned = Scanned { file: file.display().to_string(), hits: Vec::new(), best: Vec::new(), samples: 0 };
     let outcome = pipeline.run(|hit| scanned.hits.push(hit.clone()));
@@ -246,7 +247,7 @@ fn one(mut spotter: Spotter, file: &Path, args: &ScanArgs) -> (Spotter, Result<S
         });
         scanned.best = best.collect();
     }
-    (pipeline.into_spotter(), outcome.map(|()| scanned))
+    (pipeline.into_spotter(), Some(scanned), outcome)
 }
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ mod tests {
         }
         let given = [at("named.anything"), home.path().to_owned()];
         let want = [at("named.anything"), at("b/c/x.opus"), at("b/y.flac"), at("z.WAV")];
-        assert_eq!(Recordings::find(&given).expect("readable"), Recordings { files: want.into(), unlisted: 0 });
+        assert_eq!(Recordings::find(&given).expect("readable"), Recordings { files: want.into(), empty: 0 });
         fs::create_dir(at("b/empty")).expect("room on the disk");
         let error = Recordings::find(&[at("b/empty")]).expect_err("nothing in it").to_string();
         assert!(error.contains("no recording"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -48,9 +48,32 @@ pub fn run(args: &LiveArgs) -> Vec<Trouble> {
         }
     }
     #[cfg(feature = "http")]
-    all.extend(service.http.listen.and_then(|address| port("listen", address)));
-    all.extend(service.wyoming.as_deref().and_then(|address| port("wyoming", address)));
+    let listen = service.http.listen.map(|address| address.to_string());
+    #[cfg(not(feature = "http"))]
+    let listen: Option<String> = None;
+    ports(&[("listen", listen.as_deref()), ("wyoming", service.wyoming.as_deref())], &mut all);
     all
+}
+
+/// Tries addresses as a start would have them, all at once.
+fn ports(wanted: &[(&'static str, Option<&str>)], all: &mut Vec<Trouble>) {
+    let mut taken: Vec<(&str, TcpListener)> = Vec::new();
+    for &(option, address) in wanted {
+        let Some(address) = address else { continue };
+        match TcpListener::bind(address) {
+            Ok(listener) => taken.push((option, listener)),
+            Err(error) => {
+                let mut trouble = Trouble::new(option, error.kind(), net::refused(option, address, &error));
+                // Whether it can be had once the other one is given back.
+                let other = taken.pop().map(|(other, _)| other);
+                if let Some(other) = other.filter(|_| trouble.in_use && TcpListener::bind(address).is_ok()) {
+                    let text = format!("--{option}: {address} is what --{other} names too; give it another port");
+                    trouble = Trouble::new(option, ErrorKind::Other, text);
+                }
+                all.push(trouble);
+            }
+        }
+    }
 }
 
 /// Makes a folder as a start would; what was missing is taken away again.
@@ -67,20 +90,16 @@ fn folder(path: &Path) -> io::Result<()> {
 /// Opens a file for writing, without a change to what is in it.
 fn file(path: &Path) -> io::Result<()> {
     let there = path.metadata();
+    // (Of a link: of what it leads to.)
     if there.as_ref().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
         // A pipe would have to be waited for.
         return Ok(());
     }
     File::options().append(true).create(true).open(path)?;
-    if there.is_err() {
-        let _ = fs::remove_file(path);
+    if let (Err(_), Ok(made)) = (there, path.canonicalize()) {
+        let _ = fs::remove_file(made);
     }
     Ok(())
-}
-
-fn port(option: &'static str, address: impl ToSocketAddrs + std::fmt::Display) -> Option<Trouble> {
-    let error = TcpListener::bind(&address).err()?;
-    Some(Trouble::new(option, error.kind(), net::refused(option, &address, &error)))
 }
 
 #[cfg(test)]
@@ -97,21 +116,33 @@ mod tests {
         assert!(file(&at("log")).is_ok() && folder(home.path()).is_ok());
         assert!(folder(&at("log")).is_err() && folder(&at("log/a")).is_err() && file(&at("a/log")).is_err());
         assert!(file(home.path()).is_err());
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("target"), at("link")).expect("room on the disk");
+            assert!(file(&at("link")).is_ok() && at("link").is_symlink() && !at("target").exists());
+        }
         assert_eq!(fs::read(at("log")).expect("a file"), b"old");
     }
 
     #[test]
     fn an_address_is_this_machines_or_not() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = taken.local_addr().expect("an address");
-        assert!(port("listen", address).is_some_and(|trouble| trouble.in_use && !trouble.forbidden));
+        let address = taken.local_addr().expect("an address").to_string();
+        let troubles = |wanted: &[(&'static str, Option<&str>)]| {
+            let mut all = Vec::new();
+            ports(wanted, &mut all);
+            all
+        };
+        let all = troubles(&[("listen", Some(&address)), ("wyoming", None)]);
+        assert!(all.len() == 1 && all[0].in_use && !all[0].forbidden);
         drop(taken);
-        assert!(port("listen", address).is_none());
-        let trouble = port("listen", "192.0.2.1:99").expect("nobody has this address");
-        assert!(
-            !trouble.in_use && trouble.error.to_string().contains("no address of this machine"),
-            "{}",
-            trouble.error
-        );
+        assert!(troubles(&[("listen", Some(&address))]).is_empty());
+        for (wanted, told) in [
+            ([("listen", Some("192.0.2.1:99")), ("wyoming", None)], "no address of this machine"),
+            ([("listen", Some(&*address)), ("wyoming", Some(&*address))], "what --listen names too"),
+        ] {
+            let all = troubles(&wanted);
+            assert!(all.len() == 1 && !all[0].in_use && all[0].error.to_string().contains(told), "{wanted:?}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use kws_live::engine::said;
 
 use super::listen::{Listening, Wanted};
 use super::live::{log_to, report, spotter_config};
@@ -13,9 +12,10 @@ use crate::args::LiveArgs;
 use crate::events::{Feed, Patience, Plan};
 use crate::output::{Unhurried, note};
 use crate::service::config::Of;
-use crate::service::notify::{Notifier, Watched};
+use crate::service::notify::Notifier;
 use crate::service::reload::{Files, Reload};
 use crate::service::signals::{Signals, Stop};
+use crate::service::watched::Watched;
 use crate::wyoming::{Hub, Port};
 
 /// `line` is the command line, for the case that its files are read again.
@@ -54,8 +54,7 @@ pub fn run(args: &LiveArgs, line: Vec<OsString>, started: Instant) -> anyhow::Re
     hub.connect(plan.start(feed, model, None, Some(args.json), patience)?);
     note(&format!("listening to Wyoming clients at {place}"));
     for listed in &*listing {
-        let phones: Vec<_> = listed.keyword.pronunciations.iter().map(|p| p.phones.clone()).collect();
-        note(&format!("{}: {}", listed.name, said(&phones)));
+        note(&format!("{}: {}", listed.name, listed.keyword.said()));
     }
     if reachable {
         note("the Wyoming protocol has no passwords: whoever reaches this port can use it");

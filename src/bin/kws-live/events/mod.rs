@@ -359,9 +359,7 @@ mod tests {
         for _ in 0..3 {
             bus.publish(detection());
         }
-        let began = Instant::now();
         bus.finish(Duration::from_millis(50));
-        assert!(began.elapsed() < Duration::from_secs(30));
         assert_eq!(count.dropped(), 3);
         drop(go);
     }

@@ -12,9 +12,10 @@ use anyhow::{Context, anyhow, bail};
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use kws_live::model::Backend;
 use toml::de::{DeTable, DeValue};
 
-use crate::args::{Args, Example, Input, Lines, LiveArgs, one_line};
+use crate::args::{Args, Input, Lines, LiveArgs, one_line};
 use crate::files;
 
 /// Larger files are no configuration.
@@ -91,17 +92,19 @@ pub fn load(line: &[OsString]) -> anyhow::Result<Args> {
     let settings = read(path).with_context(|| path.display().to_string())?;
     let mut arguments: Vec<OsString> = line.first().cloned().into_iter().collect();
     let mut lines = Lines::default();
-    for setting in settings {
-        if !overridden(&command, &given, &setting.id) {
-            arguments.extend(setting.arguments);
-            lines.0.insert(setting.name, setting.line);
-        }
+    for setting in settings.iter().filter(|s| !overridden(&command, &given, &settings, &s.id)) {
+        arguments.extend(setting.arguments.iter().cloned());
+        lines.0.insert(setting.name.clone(), setting.line);
     }
     arguments.extend(line.iter().skip(1).cloned());
     let mut args = Args::try_parse_from(arguments).map_err(|e| {
         let place = blamed(&e, &lines).map(|line| format!("line {line}: ")).unwrap_or_default();
         anyhow!("{}: {place}{}", path.display(), one_line(&e))
     })?;
+    if lines.0.contains_key("example") {
+        let base = path.parent().unwrap_or(Path::new(""));
+        args.live.keywords.examples.iter_mut().for_each(|example| example.start_at(base));
+    }
     args.live.service.lines = lines;
     Ok(args)
 }
@@ -115,11 +118,16 @@ fn blamed(error: &clap::Error, lines: &Lines) -> Option<usize> {
 }
 
 /// Options of the command line that leave others of the file without a meaning, by their identifiers.
-const INSTEAD: [(&str, &[&str]); 3] =
-    [("input", &["device", "wait_for_device"]), ("sensitivity", &["threshold"]), ("mqtt", &["mqtt_password"])];
+const INSTEAD: [(&str, &[&str]); 5] = [
+    ("input", &["device", "wait_for_device"]),
+    ("sensitivity", &["threshold"]),
+    ("mqtt", &["mqtt_password"]),
+    ("backend", &["provider"]),
+    ("wyoming", &["save_max_files", "save_max_mb"]),
+];
 
 /// Whether the command line says it otherwise: with the option itself, with one that excludes it or one in whose place it stood.
-fn overridden(command: &clap::Command, given: &ArgMatches, id: &str) -> bool {
+fn overridden(command: &clap::Command, given: &ArgMatches, settings: &[Setting], id: &str) -> bool {
     let set = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let Some(arg) = command.get_arguments().find(|a| a.get_id() == id) else { return false };
     let excluded = |other: &clap::Arg| {
@@ -127,8 +135,14 @@ fn overridden(command: &clap::Command, given: &ArgMatches, id: &str) -> bool {
     };
     // `--input mic` goes with a device.
     let listens = given.get_one::<Input>("input") == Some(&Input::Mic);
-    let instead =
-        |&(option, others): &(&str, &[&str])| set(option) && others.contains(&id) && !(option == "input" && listens);
+    // A password without a broker is for any.
+    let stays = |option: &str| match option {
+        "input" => listens,
+        "mqtt" => settings.iter().all(|s| s.id != option),
+        "backend" => given.get_one::<Backend>("backend") == Some(&Backend::Ort),
+        _ => false,
+    };
+    let instead = |&(option, others): &(&str, &[&str])| set(option) && others.contains(&id) && !stays(option);
     set(id)
         || INSTEAD.iter().any(instead)
         || command.get_arg_conflicts_with(arg).iter().any(|a| set(a.get_id().as_str()))
@@ -195,22 +209,11 @@ fn arguments(arg: &clap::Arg, value: &DeValue<'_>, base: &Path) -> Result<Vec<Os
     }
 }
 
-/// The value of an option; paths that are not absolute start at `base`.
+/// The value of an option; a path that is not absolute starts at `base`. (Those of recordings are [`load`]'s: they stand in a list.)
 fn below(arg: &clap::Arg, value: &str, base: &Path) -> OsString {
     let kind = arg.get_value_parser().type_id();
-    let path = |path: &str| if path.is_empty() { PathBuf::new() } else { base.join(path) };
-    if kind == TypeId::of::<PathBuf>() || kind == TypeId::of::<Input>() && !matches!(value, "mic" | "-") {
-        return path(value).into();
-    }
-    match value.split_once('=') {
-        Some((name, files)) if kind == TypeId::of::<Example>() => {
-            let files: Vec<OsString> = files.split(',').map(|file| path(file).into()).collect();
-            let mut all = OsString::from(format!("{name}="));
-            all.push(files.join(OsStr::new(",")));
-            all
-        }
-        _ => value.into(),
-    }
+    let path = kind == TypeId::of::<PathBuf>() || kind == TypeId::of::<Input>() && !matches!(value, "mic" | "-");
+    if path && !value.is_empty() { base.join(value).into() } else { value.into() }
 }
 
 fn scalar(value: &DeValue<'_>) -> Result<String, String> {
@@ -229,7 +232,7 @@ mod tests {
     use super::*;
 
     fn write(text: &str) -> (tempfile::TempDir, String) {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::Builder::new().prefix("kws, live").tempdir().expect("a folder");
         let path = folder.path().join("kws.toml");
         fs::write(&path, text).expect("room on the disk");
         let path = path.display().to_string();
@@ -290,6 +293,20 @@ mod tests {
         assert_eq!((args.keywords.threshold, args.keywords.sensitivity), (None, 0.25));
         let args = live(&["--input", "mic"]);
         assert!(args.microphone.device.is_some() && args.keywords.threshold == Some(0.9));
+        // A password without a broker is for any; options without what they are for go with it.
+        #[cfg(feature = "mqtt")]
+        for (file, kept) in [("mqtt-password = \"p\"\n", true), ("mqtt-password = \"p\"\nmqtt = \"mqtt://a\"\n", false)]
+        {
+            let args = with(file, &["--mqtt", "mqtt://joe@b"]).expect("a good line").live;
+            assert_eq!(args.service.mqtt.mqtt_password.is_some(), kept);
+        }
+        let args = with("backend = \"ort\"\nprovider = \"cuda\"\n", &["--backend", "tract"]).expect("a good line").live;
+        assert!(args.model.check().is_ok());
+        let args = with("provider = \"cuda\"\n", &["--backend", "ort"]).expect("a good line").live;
+        assert!(args.model.provider.is_some());
+        let quotas = "save = \"a\"\nsave-max-files = 5\nsave-max-mb = 5\n";
+        let args = with(quotas, &["--wyoming", "localhost:1"]).expect("a good line").live;
+        assert_eq!((args.service.save, args.service.save_max_files, args.service.save_max_mb), (None, None, None));
         // What excludes it overrides it too.
         let args = with("input = \"-\"\n", &["--wyoming", "localhost:1"]).expect("a good line").live;
         assert!(args.service.wyoming.is_some() && args.input == Input::Mic);

@@ -8,3 +8,4 @@ pub mod notify;
 pub mod notify;
 pub mod reload;
 pub mod signals;
+pub mod watched;

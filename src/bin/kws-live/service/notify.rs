@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use kws_live::audio::DeviceMeter;
-use kws_live::engine::Meters;
 use sd_notify::NotifyState;
+
+use super::watched::Watched;
 
 /// Longest time between two looks at the program.
 const LOOK: Duration = Duration::from_millis(200);
@@ -17,28 +17,6 @@ const LOOK: Duration = Duration::from_millis(200);
 const STATUS: Duration = Duration::from_secs(1);
 /// A start that takes long is extended so often, and by so much: a microphone may be waited for.
 const EXTEND: (Duration, u32) = (Duration::from_secs(5), 30_000_000);
-
-/// What is looked at.
-pub struct Watched {
-    /// For the number of detections.
-    pub meters: Arc<Meters>,
-    /// Whether it has begun to work.
-    pub ready: Box<dyn Fn() -> bool + Send>,
-    /// Whether it has got on since it was asked last.
-    pub alive: Box<dyn FnMut() -> bool + Send>,
-}
-
-impl Watched {
-    /// An engine: it works once there is sound, and as long as its worker turns.
-    pub fn engine(meters: &Arc<Meters>) -> Self {
-        let (sound, worker, mut last) = (meters.clone(), meters.clone(), 0);
-        Self {
-            meters: meters.clone(),
-            ready: Box::new(move || sound.position() > 0 && sound.device().is_none_or(DeviceMeter::up)),
-            alive: Box::new(move || std::mem::replace(&mut last, worker.turns()) != worker.turns()),
-        }
-    }
-}
 
 /// Tells systemd; clones tell the same one.
 #[derive(Debug, Clone, Default)]

@@ -9,12 +9,12 @@ use anyhow::Context;
 use crossbeam_channel::Sender;
 use kws_live::engine::StopHandle;
 
-use crate::output::Unhurried;
+use crate::output::{Unhurried, note};
 
 /// Signals that come so soon after the first are the same wish: `timeout` and a service manager signal a program and its group.
 const ONE_WISH: Duration = Duration::from_secs(1);
 /// How long a program that was asked to end may go on to load before it does.
-const LOADING: Duration = Duration::from_secs(15);
+const LOADING: Duration = Duration::from_secs(14);
 
 /// What ends the listening, from anywhere; does not wait.
 #[derive(Clone)]
@@ -119,8 +119,13 @@ impl End {
     fn give_up_later(&self) {
         let listening = self.listening.clone();
         let watch = move || {
-            thread::sleep(LOADING);
-            if listening.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            let loads = || listening.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+            thread::sleep(ONE_WISH);
+            if loads() {
+                note("kws-live: ends once it has loaded; the same again ends it at once");
+                thread::sleep(LOADING);
+            }
+            if loads() {
                 end_now();
             }
         };

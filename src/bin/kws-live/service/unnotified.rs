@@ -1,18 +1,6 @@
 //! Where there is no systemd nobody is told anything.
 
-use std::sync::Arc;
-
-use kws_live::engine::Meters;
-
-/// What nobody looks at.
-pub struct Watched;
-
-impl Watched {
-    /// An engine.
-    pub fn engine(_: &Arc<Meters>) -> Self {
-        Self
-    }
-}
+use super::watched::Watched;
 
 /// Tells nobody.
 #[derive(Debug, Clone, Default)]

@@ -161,9 +161,10 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// A new stream; one that was not ended is forgotten.
+    /// A new stream; the last words of one that was not ended go to the ways out.
     fn begin(&mut self, data: &Map<String, Value>) -> Result<(), Broken> {
         let format = Format::of(data, None).map_err(Broken::Refused)?;
+        self.leave();
         self.stream = Some(Stream::new(format, timestamp(data)).map_err(|e| Broken::Refused(e.to_string()))?);
         self.tune()?;
         if let Some(ear) = &mut self.ear {
@@ -212,7 +213,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// It is gone, or the program ends: the last words of a stream that was not ended go to the ways out.
+    /// It is gone, begins again, or the program ends: the last words of a stream that was not ended go to the ways out.
     fn leave(&mut self) {
         if let (_, Err(error)) = self.finish() {
             log::debug!("Wyoming client {}: its last words are lost: {error}", self.name);

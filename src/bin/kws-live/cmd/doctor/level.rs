@@ -1,5 +1,7 @@
 //! How loud the microphone is.
 
+use kws_live::audio::Levels;
+
 use super::{Finding, Patient};
 
 /// Peak below which speech is lost in the noise of most microphones, dB of full scale.
@@ -20,10 +22,10 @@ pub fn measure(patient: &mut Patient) -> Finding {
 
 fn judge(sound: &[f32]) -> Finding {
     let decibels = |level: f32| 20.0 * level.max(1e-6).log10();
-    let peak = sound.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
-    let mean = (sound.iter().map(|s| s * s).sum::<f32>() / sound.len().max(1) as f32).sqrt();
-    let clipped = sound.iter().filter(|s| s.abs() >= 0.999).count() as f32 / sound.len().max(1) as f32;
-    let text = format!("peak {:.0} dB, mean {:.0} dB", decibels(peak), decibels(mean));
+    let levels = Levels::default();
+    levels.measure(sound);
+    let (peak, clipped) = (levels.peak(), levels.clipped() as f32 / sound.len().max(1) as f32);
+    let text = format!("peak {:.0} dB, mean {:.0} dB", decibels(peak), decibels(levels.rms()));
     if peak == 0.0 {
         return Finding::bad(
             "silence without any noise: it is muted, or it is not a microphone",

@@ -210,9 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let late = folder.path().join("late");
         let line = format!("sh -c '(sleep 1; echo late > {}) & wait'", late.display());
-        let began = Instant::now();
         let count = run(exec(&line, Duration::from_millis(100)), &["stop"]);
-        assert!(began.elapsed() < Duration::from_secs(30));
         assert_eq!((count.started(), count.failed()), (1, 1));
         std::thread::sleep(Duration::from_millis(1_500));
         assert!(!late.exists(), "its child lived on");

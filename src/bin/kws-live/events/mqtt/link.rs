@@ -114,13 +114,13 @@ impl Link {
         self.given.len() + self.flying.len()
     }
 
-    /// Publishes a message, at least once. False if that is not possible now: see [`Link::room`].
-    pub fn publish(&mut self, what: What, topic: &str, retain: bool, payload: String) -> bool {
-        let given = self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload).is_ok();
-        if given {
-            self.given.push_back(what);
+    /// Publishes a message, at least once; only while there is [`Link::room`].
+    pub fn publish(&mut self, what: What, topic: &str, retain: bool, payload: String) {
+        match self.client.try_publish(topic, QoS::AtLeastOnce, retain, payload) {
+            Ok(()) => self.given.push_back(what),
+            // Its thread has ended, which is told next; or the topic is none, which the start has refused.
+            Err(error) => log::debug!("MQTT: not published: {error}"),
         }
-        given
     }
 
     /// Asks for messages.

@@ -104,7 +104,9 @@ impl Spool {
             let added = self.journal.as_mut().map(|journal| journal.add(&text)).transpose();
             place = self.checked(added).flatten();
         }
-        self.put(text, false, place)
+        let dropped = self.put(text, false, place);
+        self.shorten();
+        dropped
     }
 
     /// The next one to be sent; from now on it is on its way, in so many copies.
@@ -137,9 +139,7 @@ impl Spool {
             return None;
         }
         self.take(at);
-        if self.journal.as_ref().is_some_and(Journal::is_long) {
-            self.rewrite();
-        }
+        self.shorten();
         Some(taken)
     }
 
@@ -160,6 +160,13 @@ impl Spool {
             dropped += 1;
         }
         dropped
+    }
+
+    /// Rid of what is done, once that takes too much of the disk.
+    fn shorten(&mut self) {
+        if self.failed.is_none() && self.journal.as_ref().is_some_and(Journal::is_long) {
+            self.rewrite();
+        }
     }
 
     fn take(&mut self, at: usize) {
@@ -191,7 +198,10 @@ impl Spool {
                     log::warn!("MQTT: events that wait are kept on the disk again");
                 }
             }
-            Err(error) => drop(self.checked::<()>(Err(error))),
+            Err(error) => {
+                self.checked::<()>(Err(error));
+                self.failed = Some(Instant::now());
+            }
         }
     }
 
@@ -206,7 +216,8 @@ impl Spool {
                         "MQTT: {folder} takes no events, they wait in memory only: {error}; tried again in a minute"
                     );
                 }
-                self.failed = Some(Instant::now());
+                // Marks that fail meanwhile do not put the next attempt off.
+                self.failed.get_or_insert_with(Instant::now);
                 None
             }
         }
@@ -301,6 +312,23 @@ mod tests {
         drop(spool);
         let (mut spool, _) = open();
         assert_eq!(ids(&mut spool), [(3, false), (4, false), (5, false)]);
+    }
+
+    #[test]
+    fn a_full_spool_without_a_broker_does_not_fill_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let limit = Limit { events: 3, bytes: 10_000 };
+            Spool::new(limit, Some(Journal::open(folder.path()).expect("a journal"))).0
+        };
+        let long = |id: usize| format!("{{\"id\":\"{id}\",\"x\":\"{}\"}}", "x".repeat(1_000));
+        let mut spool = open();
+        let dropped: u64 = (0..500).map(|id| spool.push(long(id))).sum();
+        assert_eq!(dropped, 497);
+        let length = std::fs::metadata(folder.path().join("spool")).expect("it is there").len();
+        assert!(length < 150_000, "{length}");
+        drop(spool);
+        assert_eq!(ids(&mut open()), [(497, false), (498, false), (499, false)]);
     }
 
     #[cfg(unix)]
