@@ -262,7 +262,7 @@ impl Worker {
         let spotter = self.pipeline.spotter_mut();
         match order {
             Order::Add(keyword) => {
-                if self.listened.iter().any(|l| l.name.eq_ignore_ascii_case(&keyword.name)) {
+                if self.listened.iter().any(|l| l.name.to_lowercase() == keyword.name.to_lowercase()) {
                     let reason = format!("`{}` is already listened for", keyword.name);
                     self.outbox.send(Event::KeywordRefused { text: keyword.name, reason });
                     return;

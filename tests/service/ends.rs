@@ -90,4 +90,8 @@ fn a_log_file_keeps_what_was_said_before() {
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let said = fs::read_to_string(&log).expect("text");
     assert!(said.starts_with("an earlier run\n") && said.contains("exec for `hello`"), "{said}");
+    // What is told on stderr too, each line with its time.
+    assert!(said.contains("Z hello: HH"), "{said}");
+    let timed = |line: &str| line.len() > 20 && line.as_bytes()[10] == b'T' && line.as_bytes()[19] == b'Z';
+    assert!(said.lines().skip(1).all(timed), "{said}");
 }

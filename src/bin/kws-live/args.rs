@@ -88,7 +88,7 @@ pub struct KeywordArgs {
     /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones
     #[arg(long, short, value_name = "LIST")]
     pub keywords: Option<String>,
-    /// More of them from a file: a list a line, # at its beginning or after a space begins a comment; live mode reads it again when it changes
+    /// More of them from a file: a list a line, # at its beginning or after a space begins a comment; live mode reads it again when it changes, but for the terminal UI
     #[arg(long, value_name = "FILE")]
     pub keywords_file: Option<PathBuf>,
     /// A keyword from recordings, alone or with the typed word of that name; may be given several times
@@ -222,6 +222,10 @@ pub struct DoctorArgs {
     /// The configuration to look at; without it the defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Microphone to look at, in place of the configuration's or the system's default
+    #[cfg(feature = "mic")]
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
     /// One JSON object a check, a line each
     #[arg(long)]
     pub json: bool,

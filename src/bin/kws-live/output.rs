@@ -1,10 +1,11 @@
 //! Lines on stdout that survive a reader who leaves, and lines on stderr that cannot fail and hold up nobody.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kws_live::audio::Loss;
@@ -23,8 +24,35 @@ const LAST: Duration = Duration::from_secs(1);
 /// The way to stderr of a program that must not wait for it.
 static STDERR: OnceLock<Queue> = OnceLock::new();
 
-/// Writes a line to stderr, or gives it to the picture that is on the screen; there is nobody to tell if that fails.
+/// The file of `--log`, which keeps notes too.
+static LOG: Mutex<Option<File>> = Mutex::new(None);
+
+/// From now on notes are kept in this file too.
+pub fn keep_in(file: File) {
+    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+}
+
+/// Now, as it stands before each line of a log file.
+pub fn now() -> humantime::Rfc3339Timestamp {
+    humantime::format_rfc3339_seconds(SystemTime::now())
+}
+
+/// Writes a line to the log file, if there is one, and shows it.
 pub fn note(line: &str) {
+    keep(line);
+    show_note(line);
+}
+
+/// Writes a line to the log file, if there is one.
+pub fn keep(line: &str) {
+    if let Some(file) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner) {
+        // One write, so that threads do not mix; there is nobody to tell if it fails.
+        let _ = file.write_all(format!("{} {line}\n", now()).as_bytes());
+    }
+}
+
+/// Writes a line to stderr, or gives it to the picture that is on the screen; there is nobody to tell if that fails.
+pub fn show_note(line: &str) {
     let picture = |picture: &Sender<String>| picture.send(line.to_owned()).is_ok();
     let taken = PICTURE.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(picture);
     match STDERR.get() {
@@ -120,7 +148,7 @@ fn stderr() -> Box<dyn Write + Send> {
     use std::os::fd::AsFd;
 
     match io::stderr().as_fd().try_clone_to_owned() {
-        Ok(own) => Box::new(std::fs::File::from(own)),
+        Ok(own) => Box::new(File::from(own)),
         Err(_) => Box::new(io::stderr()),
     }
 }
@@ -171,12 +199,31 @@ impl Write for Noted {
 
 /// Writes text to stdout at once. False if nobody reads any more, which is no error.
 pub fn print(text: &str) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    printed(write(text))
+}
+
+fn printed(outcome: io::Result<()>) -> io::Result<bool> {
+    match outcome {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(io::Error::new(e.kind(), format!("cannot write to standard output: {e}"))),
     }
+}
+
+/// The same on a terminal: that one that was closed shows nothing is no error either.
+#[cfg(feature = "tui")]
+pub fn print_on_terminal(text: &str) -> io::Result<bool> {
+    let outcome = write(text);
+    #[cfg(unix)]
+    if outcome.as_ref().is_err_and(|e| e.raw_os_error() == Some(nix::errno::Errno::EIO as i32)) {
+        return Ok(false);
+    }
+    printed(outcome)
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Milliseconds and four digits are more than the model knows.

@@ -40,6 +40,9 @@ pub struct Refused {
 const BROKEN: Refused = Refused { status: "400 Bad Request", why: "this is no HTTP request\n" };
 const TOO_LARGE: Refused = Refused { status: "431 Request Header Fields Too Large", why: "the request is too large\n" };
 const TOO_SLOW: Refused = Refused { status: "408 Request Timeout", why: "the request did not arrive in time\n" };
+const NO_KEY: Refused = Refused { status: "400 Bad Request", why: "a WebSocket needs a Sec-WebSocket-Key\n" };
+const OLD_SOCKET: Refused =
+    Refused { status: "426 Upgrade Required", why: "a WebSocket needs Sec-WebSocket-Version: 13\n" };
 const ONLY_GET: Refused = Refused { status: "405 Method Not Allowed", why: "only GET and HEAD are answered\n" };
 
 impl Request {
@@ -92,6 +95,15 @@ impl Request {
             let text = if all.next().is_some() { "" } else { std::str::from_utf8(first.value).unwrap_or_default() };
             Some(text.trim().to_owned())
         };
+        // RFC 6455, sections 4.2.1 and 4.4.
+        let upgrades = header("upgrade").is_some_and(|to| to.eq_ignore_ascii_case("websocket"));
+        let socket = header("sec-websocket-key").filter(|key| upgrades && !key.is_empty());
+        if upgrades && socket.is_none() {
+            return Some(Err(NO_KEY));
+        }
+        if upgrades && header("sec-websocket-version").as_deref() != Some("13") {
+            return Some(Err(OLD_SOCKET));
+        }
         let path = request.path.unwrap_or_default();
         Some(Ok(Self {
             head,
@@ -99,9 +111,7 @@ impl Request {
             host: header("host"),
             authorization: header("authorization"),
             origin: header("origin"),
-            socket: header("upgrade")
-                .filter(|to| to.eq_ignore_ascii_case("websocket"))
-                .and_then(|_| header("sec-websocket-key").filter(|key| !key.is_empty())),
+            socket,
         }))
     }
 }
@@ -137,14 +147,16 @@ mod tests {
     #[test]
     fn a_socket_is_asked_for_with_a_key() {
         for (headers, key) in [
-            ("Upgrade: WebSocket\r\nSec-WebSocket-Key: abc==\r\n", Some("abc==")),
-            ("Upgrade: h2c\r\nSec-WebSocket-Key: abc==\r\n", None),
-            ("Upgrade: websocket\r\n", None),
-            ("Sec-WebSocket-Key: abc==\r\n", None),
+            ("Upgrade: WebSocket\r\nSec-WebSocket-Key: abc==\r\nSec-WebSocket-Version: 13\r\n", Ok(Some("abc=="))),
+            ("Upgrade: h2c\r\nSec-WebSocket-Key: abc==\r\n", Ok(None)),
+            ("Sec-WebSocket-Key: abc==\r\n", Ok(None)),
+            ("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n", Err(NO_KEY)),
+            ("Upgrade: websocket\r\nSec-WebSocket-Key: abc==\r\nSec-WebSocket-Version: 8\r\n", Err(OLD_SOCKET)),
+            ("Upgrade: websocket\r\nSec-WebSocket-Key: abc==\r\n", Err(OLD_SOCKET)),
         ] {
             let head = format!("GET /events HTTP/1.1\r\n{headers}\r\n");
-            let request = Request::parse(head.as_bytes()).expect("it is whole").expect("it is good");
-            assert_eq!(request.socket.as_deref(), key, "{headers}");
+            let socket = Request::parse(head.as_bytes()).expect("it is whole").map(|request| request.socket);
+            assert_eq!(socket, key.map(|key| key.map(str::to_owned)), "{headers}");
         }
     }
 

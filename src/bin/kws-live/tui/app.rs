@@ -8,7 +8,7 @@ use kws_live::engine::{Command, Event as News, Listened, Meters, ScoreMeter};
 use kws_live::spotter::{Detection, KeywordId};
 
 use super::event::{Event, FRAME};
-use crate::output::DeviceRecord;
+use crate::output::{self, DeviceRecord};
 
 /// Points that a trace remembers.
 pub const HISTORY: usize = 600;
@@ -146,6 +146,8 @@ pub struct App {
     asked: Option<String>,
     /// What has been added since then.
     added: Vec<Arc<str>>,
+    /// What has not been, and why.
+    refused: Vec<(String, String)>,
     pub message: Option<Message>,
     /// What other threads had to say, to be told again once the screen is gone.
     pub notes: VecDeque<String>,
@@ -176,6 +178,7 @@ impl App {
             mode,
             asked: None,
             added: Vec::new(),
+            refused: Vec::new(),
             message: None,
             notes: VecDeque::new(),
             stream: Stream::Runs,
@@ -205,6 +208,11 @@ impl App {
     /// Shows what another thread has to say, and keeps it.
     pub fn note(&mut self, line: String) {
         self.say(line.strip_prefix("kws-live: ").unwrap_or(&line), true);
+        self.keep(line);
+    }
+
+    /// Keeps a line for the end.
+    fn keep(&mut self, line: String) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
         }
@@ -219,7 +227,7 @@ impl App {
             Event::Paste(text) => {
                 if let Mode::Type(line) = &mut self.mode {
                     let room = LONGEST.saturating_sub(line.chars().count());
-                    line.extend(text.chars().filter(|c| !c.is_control()).take(room));
+                    line.extend(pasted(&text).chars().take(room));
                 }
             }
             Event::Tick => {
@@ -251,13 +259,7 @@ impl App {
             News::KeywordAdded(listened) => {
                 self.asked = None;
                 self.added.push(listened.name.clone());
-                let names: Vec<String> = self.added.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
-                let more = match self.added.len() {
-                    1 => format!(": {}", listened.said),
-                    count if count > TOLD => format!(" and {} more", count - TOLD),
-                    _ => String::new(),
-                };
-                self.say(format!("listening for {}{more}", names.join(", ")), false);
+                self.tell_changes((self.added.len() == 1).then_some(&listened.said));
                 self.rows.push(Row::new(&listened));
                 self.selected = self.rows.len() - 1;
             }
@@ -265,7 +267,7 @@ impl App {
                 if let Some(row) = self.rows.iter().find(|r| r.id == id) {
                     self.say(format!("no longer listening for `{}`", row.name), false);
                 }
-                self.added.clear();
+                (self.added.clear(), self.refused.clear());
                 self.rows.retain(|r| r.id != id);
                 self.selected = self.selected.min(self.rows.len().saturating_sub(1));
             }
@@ -274,7 +276,9 @@ impl App {
                 if self.asked.as_ref().is_some_and(|asked| *asked == text || !asked.contains(',')) {
                     self.type_again();
                 }
-                self.say(reason, true);
+                self.refused.retain(|(other, _)| *other != text);
+                self.refused.push((text, reason));
+                self.tell_changes(None);
             }
             News::Gap { lost } => {
                 self.say(format!("{lost} samples were lost: this machine is too slow or too busy"), true);
@@ -285,6 +289,8 @@ impl App {
                     self.device.clone_from(source);
                 }
                 if let Some(record) = DeviceRecord::of(&news) {
+                    output::keep(&record.human());
+                    self.keep(record.human());
                     self.say(record.human(), self.away);
                 }
             }
@@ -292,6 +298,21 @@ impl App {
             News::Failed(reason) => self.stream = Stream::Failed(reason),
             _ => {}
         }
+    }
+
+    /// What has become of what was typed last; `said` is how the only one that has been added will be heard.
+    fn tell_changes(&mut self, said: Option<&Arc<str>>) {
+        let mut parts: Vec<String> = self.refused.iter().take(TOLD).map(|(_, reason)| reason.clone()).collect();
+        if !self.added.is_empty() {
+            let names: Vec<String> = self.added.iter().take(TOLD).map(|name| format!("`{name}`")).collect();
+            let more = match (said, self.added.len()) {
+                (Some(said), _) => format!(": {said}"),
+                (None, count) if count > TOLD => format!(" and {} more", count - TOLD),
+                _ => String::new(),
+            };
+            parts.push(format!("listening for {}{more}", names.join(", ")));
+        }
+        self.say(parts.join("; "), !self.refused.is_empty());
     }
 
     /// Gives back what was typed last and not taken, so that it can be mended.
@@ -349,7 +370,7 @@ impl App {
                     self.mode = Mode::Watch;
                     if !text.is_empty() {
                         self.message = None;
-                        self.added.clear();
+                        (self.added.clear(), self.refused.clear());
                         self.asked = Some(text.clone());
                         return Some(Action::Send(Command::AddKeyword(text)));
                     }
@@ -411,5 +432,18 @@ impl App {
             }
             Stream::Ended | Stream::Failed(_) => None,
         }
+    }
+}
+/// A pasted text as part of a list: each line a keyword, each other blank a space; nothing that cannot be seen.
+fn pasted(text: &str) -> String {
+    let plain = |line: &str| -> String {
+        let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
+        line.chars().map(blank).filter(|c| !c.is_control()).collect()
+    };
+    let lines: Vec<String> = text.split(['\r', '\n']).map(plain).filter(|line| !line.trim().is_empty()).collect();
+    match &lines[..] {
+        // It may go on with a word that has begun.
+        [line] => line.clone(),
+        lines => lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(", "),
     }
 }

@@ -17,7 +17,7 @@ use kws_live::engine::{Engine, seconds};
 
 use crate::events::Outputs;
 use crate::hush;
-use crate::output::{Notes, Record, note, print};
+use crate::output::{Notes, Record, note, print_on_terminal, show_note};
 use crate::quiet::Quiet;
 use app::{Action, App};
 use event::{Event, Events};
@@ -66,7 +66,7 @@ pub fn run(engine: &mut Engine, outputs: &Outputs) -> anyhow::Result<()> {
     let shown = show(engine, outputs, &mut app, &notes);
     notes.end().into_iter().for_each(|line| app.note(line));
     // The screen went with those that it showed.
-    app.notes.iter().for_each(|line| note(line));
+    app.notes.iter().for_each(|line| show_note(line));
     if let Some(text) = PANIC.get() {
         note(&format!("kws-live: {text}"));
     }
@@ -121,6 +121,6 @@ fn summary(app: &App) -> anyhow::Result<()> {
     let ending = if count == 1 { "" } else { "s" };
     let first = count - app.detections.len() as u64;
     let left = if first > 0 { format!(" (not shown: the first {first})") } else { String::new() };
-    print(&format!("{text}{count} detection{ending} in {:.1} s{left}\n", seconds(app.position())))?;
+    print_on_terminal(&format!("{text}{count} detection{ending} in {:.1} s{left}\n", seconds(app.position())))?;
     Ok(())
 }

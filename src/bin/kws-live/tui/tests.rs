@@ -143,6 +143,31 @@ fn a_keyword_is_typed_sent_and_shown() {
 }
 
 #[test]
+fn lines_that_are_pasted_are_keywords() {
+    for (pasted, line) in
+        [("smart\tmirror\r\n\nkitchen\r", "smart mirror, kitchen"), (" mirror", " mirror"), ("a\u{7}\rb", "a, b")]
+    {
+        let mut app = app();
+        key(&mut app, KeyCode::Char('a'));
+        app.on(Event::Paste(pasted.into()));
+        assert_eq!(app.mode, Mode::Type(line.into()));
+    }
+}
+
+#[test]
+fn what_is_refused_of_a_list_is_told_beside_what_is_not() {
+    let mut app = app();
+    key(&mut app, KeyCode::Char('a'));
+    typed(&mut app, "good, sad, better");
+    key(&mut app, KeyCode::Enter);
+    app.on(Event::Engine(News::KeywordAdded(listened(2, "good", "G UH D"))));
+    app.on(Event::Engine(News::KeywordRefused { text: "sad".into(), reason: "`sad` is too sad".into() }));
+    app.on(Event::Engine(News::KeywordAdded(listened(3, "better", "B EH T ER"))));
+    let foot = drawn(&app, 80, 24).pop().unwrap_or_default();
+    assert!(foot.contains("`sad` is too sad; listening for `good`, `better`"), "{foot}");
+}
+
+#[test]
 fn what_is_refused_can_be_mended() {
     let mut app = app();
     let asked = "zebra, x=[ZZ]";

@@ -20,13 +20,13 @@ const ASIDE: u16 = 32;
 const TALLEST: u16 = 7;
 
 const HELP: [(&str, &str); 8] = [
+    ("q, Esc", "quit; detections are printed"),
     ("a", "add keywords (as in --keywords)"),
     ("d", "remove the selected keyword"),
     ("up, down", "select a keyword"),
     ("left, right", "move its threshold"),
     ("p, space", "pause, go on"),
     ("?", "this help"),
-    ("q, Esc", "quit; detections are printed"),
     ("", "threshold line: what a score must reach"),
 ];
 
@@ -161,24 +161,31 @@ impl App {
     fn meters(&self, frame: &mut Frame<'_>, area: Rect) {
         let r = &self.readings;
         let latency = r.latency.map_or_else(|| "--".into(), |l| format!("{:.0} ms", l * 1e3));
-        let mut spans = Vec::new();
-        let mut show = |label: &'static str, value: String, bad: bool| {
-            spans.push(Span::styled(label, dim()));
-            spans.push(if bad { Span::styled(value, Color::Red).bold() } else { Span::from(value) });
-        };
-        show(" real-time factor ", format!("{:.3}", r.real_time_factor), r.real_time_factor > 0.8);
-        show("  latency ", latency, false);
-        show("  lost ", r.lost.to_string(), r.lost > 0);
+        let mut all = vec![
+            ("real-time factor", format!("{:.3}", r.real_time_factor), r.real_time_factor > 0.8),
+            ("latency", latency, false),
+            ("lost", r.lost.to_string(), r.lost > 0),
+        ];
         if r.overruns > 0 {
-            show("  device overruns ", r.overruns.to_string(), true);
+            all.push(("device overruns", r.overruns.to_string(), true));
         }
         if r.clipped > 0 {
-            show("  clipped ", r.clipped.to_string(), false);
+            all.push(("clipped", r.clipped.to_string(), false));
         }
         if r.dropped_events > 0 {
-            show("  events dropped ", r.dropped_events.to_string(), true);
+            all.push(("events dropped", r.dropped_events.to_string(), true));
         }
-        frame.render_widget(Line::from(spans), area);
+        // Where there is no room for all, what is wrong comes first.
+        let width: usize = all.iter().map(|(label, value, _)| label.len() + value.len() + 3).sum();
+        if width > usize::from(area.width) {
+            all.sort_by_key(|(_, _, bad)| !bad);
+        }
+        let spans = all.into_iter().enumerate().flat_map(|(place, (label, value, bad))| {
+            let gap = if place == 0 { " " } else { "  " };
+            let value = if bad { Span::styled(value, Color::Red).bold() } else { Span::from(value) };
+            [Span::styled(format!("{gap}{label} "), dim()), value]
+        });
+        frame.render_widget(Line::from(spans.collect::<Vec<_>>()), area);
     }
 
     /// Rows of a keyword, and how many keywords are shown in so many rows.

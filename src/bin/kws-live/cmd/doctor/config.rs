@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::{Finding, Patient};
-use crate::args::{LiveArgs, ServiceArgs};
+use crate::args::{DoctorArgs, LiveArgs, ServiceArgs};
 use crate::cmd::listen::{Listening, Wanted};
 use crate::cmd::{check, trial};
 use crate::events::Plan;
@@ -15,6 +15,17 @@ pub fn defaults() -> anyhow::Result<LiveArgs> {
     Ok(load(&["kws-live".into()])?.live)
 }
 
+/// With what the command line says.
+pub fn asked(args: &DoctorArgs, mut live: LiveArgs) -> LiveArgs {
+    #[cfg(feature = "mic")]
+    if let Some(device) = &args.device {
+        live.microphone.device = Some(device.clone());
+    }
+    #[cfg(not(feature = "mic"))]
+    let _ = args;
+    live
+}
+
 /// The file: it can be read, and what it names is there.
 pub fn file(patient: &mut Patient) -> Finding {
     let Some(file) = &patient.asked.config else {
@@ -23,7 +34,7 @@ pub fn file(patient: &mut Patient) -> Finding {
     let line: [OsString; 3] = ["kws-live".into(), "--config".into(), file.into()];
     let shown = file.display().to_string();
     let live = match load(&line) {
-        Ok(args) => args.live,
+        Ok(args) => asked(&patient.asked, args.live),
         Err(error) => {
             patient.unread = true;
             return Finding::error(&error);

@@ -117,7 +117,7 @@ struct Line<'a> {
 
 /// A line a check; an error if one failed.
 pub fn run(args: DoctorArgs) -> anyhow::Result<bool> {
-    let live = config::defaults()?;
+    let live = config::asked(&args, config::defaults()?);
     let json = args.json;
     let mut patient = Patient { asked: args, live, unread: false, bundle: None, sound: None, silent: false };
     let mut failed = Vec::new();

@@ -19,6 +19,8 @@ use crate::output::Record;
 /// Time to the second attempt; doubled for each one after it, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// So many short connections in a row are no accident.
+const FEW: u32 = 3;
 /// How long the end waits for the broker to take what is left.
 const LAST: Duration = Duration::from_secs(2);
 /// And to hear goodbye.
@@ -47,6 +49,8 @@ pub struct Publisher {
     retry: Receiver<Instant>,
     /// What was said of the trouble that lasts.
     told: Option<Trouble>,
+    /// Connections in a row that did not hold.
+    short: u32,
     /// Since when the broker is there.
     since: Option<Instant>,
     /// Entities of keywords that are gone, or never were ours. They wait for a moment: a keyword that comes back at once, said
@@ -90,6 +94,7 @@ impl Publisher {
             pause: FIRST_PAUSE,
             retry: never(),
             told: None,
+            short: 0,
             since: None,
             leaving: Vec::new(),
             leave: never(),
@@ -185,7 +190,7 @@ impl Publisher {
         for name in names {
             self.announce(&name);
         }
-        if self.told.take().is_some() {
+        if self.told.take().is_some() && self.short < FEW {
             log::warn!("MQTT: {} is there again; {} events have waited", self.access.broker, self.spool.len());
         } else {
             log::info!("MQTT: connected to {}", self.access.broker);
@@ -200,11 +205,20 @@ impl Publisher {
         self.spool.lost();
         self.count.down();
         // Not after every short connection: two programs that take it from each other do so less and less often.
-        if self.since.take().is_some_and(|since| since.elapsed() >= LONGEST_PAUSE) {
-            self.pause = FIRST_PAUSE;
+        let held = self.since.take().map(|since| since.elapsed() >= LONGEST_PAUSE);
+        match held {
+            Some(true) => (self.pause, self.short) = (FIRST_PAUSE, 0),
+            Some(false) => self.short += 1,
+            None => {}
         }
         let Some(trouble) = trouble else { return };
-        if self.told.is_none() || (trouble.asks && self.told.as_ref() != Some(&trouble)) {
+        if held == Some(false) && self.short >= FEW {
+            if self.short == FEW {
+                let why = "again and again, soon after it has begun: has another kws-live the same --mqtt-topic?";
+                log::warn!("MQTT: {}, {why} Events wait, it is tried less and less often", trouble.why);
+            }
+            self.told = Some(trouble);
+        } else if self.told.is_none() || (trouble.asks && self.told.as_ref() != Some(&trouble)) {
             log::warn!("MQTT: {}; events wait, it is tried again", trouble.why);
             self.told = Some(trouble);
         }

@@ -32,7 +32,7 @@ impl Topics {
     pub fn new(base: Option<&str>, discovery: &str) -> Self {
         let base = base.map_or_else(|| format!("kws-live/{}", slug(&machine())), str::to_owned);
         let discovery = (discovery != "off").then(|| discovery.to_owned());
-        Self { node: slug(&base.replace('/', " ")), base, discovery }
+        Self { node: node(&base), base, discovery }
     }
 
     /// What all topics begin with.
@@ -108,6 +108,12 @@ fn birth(prefix: &str) -> String {
     format!("{prefix}/status")
 }
 
+/// A topic as one word: topics tell capitals and blanks apart, unlike keywords.
+fn node(base: &str) -> String {
+    let plain = slug(&base.replace('/', " "));
+    if base.contains(' ') || base.to_lowercase() != base { format!("{plain}_{}", hash(base)) } else { plain }
+}
+
 /// A name of small letters, digits and `_`, which stands for this one and no other: where letters are lost, a few digits of a
 /// hash follow.
 fn slug(name: &str) -> String {
@@ -121,8 +127,12 @@ fn slug(name: &str) -> String {
     if plain.replace('_', " ") == name && !name.is_empty() {
         return plain;
     }
-    let hash = Sha256::digest(name.as_bytes());
-    format!("{plain}_{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
+    format!("{plain}_{}", hash(&name))
+}
+
+fn hash(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    format!("{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
 }
 
 #[cfg(unix)]
@@ -164,6 +174,15 @@ mod tests {
             let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
             assert!(!slug.is_empty() && slug.chars().all(good) && slug.len() < 60, "{slug}");
         }
+    }
+
+    #[test]
+    fn topics_that_differ_are_clients_that_differ() {
+        let bases = ["house/hall", "House/Hall", "house hall", "house_hall", "house/hall2"];
+        let topics = bases.map(|base| Topics::new(Some(base), "homeassistant"));
+        let clients: BTreeSet<String> = topics.iter().map(Topics::client).collect();
+        let entities: BTreeSet<String> = topics.iter().filter_map(|t| t.config("hello")).collect();
+        assert_eq!((clients.len(), entities.len()), (bases.len(), bases.len()), "{clients:?}");
     }
 
     #[test]
