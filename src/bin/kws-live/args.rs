@@ -223,7 +223,6 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Microphone to look at, in place of the configuration's or the system's default
-    #[cfg(feature = "mic")]
     #[arg(long, value_name = "NAME")]
     pub device: Option<String>,
     /// One JSON object a check, a line each

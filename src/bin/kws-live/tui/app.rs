@@ -267,7 +267,8 @@ impl App {
                 if let Some(row) = self.rows.iter().find(|r| r.id == id) {
                     self.say(format!("no longer listening for `{}`", row.name), false);
                 }
-                (self.added.clear(), self.refused.clear());
+                self.added.clear();
+                self.refused.clear();
                 self.rows.retain(|r| r.id != id);
                 self.selected = self.selected.min(self.rows.len().saturating_sub(1));
             }
@@ -370,7 +371,8 @@ impl App {
                     self.mode = Mode::Watch;
                     if !text.is_empty() {
                         self.message = None;
-                        (self.added.clear(), self.refused.clear());
+                        self.added.clear();
+                        self.refused.clear();
                         self.asked = Some(text.clone());
                         return Some(Action::Send(Command::AddKeyword(text)));
                     }

@@ -17,12 +17,9 @@ pub fn defaults() -> anyhow::Result<LiveArgs> {
 
 /// With what the command line says.
 pub fn asked(args: &DoctorArgs, mut live: LiveArgs) -> LiveArgs {
-    #[cfg(feature = "mic")]
     if let Some(device) = &args.device {
         live.microphone.device = Some(device.clone());
     }
-    #[cfg(not(feature = "mic"))]
-    let _ = args;
     live
 }
 
