@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{program, recording, run, text};
+use common::{program, recording, records, run, text};
 use serde_json::Value;
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
@@ -23,10 +23,6 @@ fn refused(args: &[&str], part: &str) {
     assert!(lines[0].starts_with("kws-live: ") && lines[0].contains(part), "{args:?}: {error}");
     // A reason is told once.
     assert!(lines[0].matches("os error").count() < 2, "{args:?}: {error}");
-}
-
-fn records(stdout: &[u8]) -> Vec<Value> {
-    text(stdout).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
 }
 
 fn check_record(record: &Value, kind: &str, file: Option<&str>) {

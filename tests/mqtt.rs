@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
 use common::mosquitto::{Broker, Listener, Message};
-use common::{PATIENCE, Running, installed, program, samples, skip, text, wait_until};
+use common::{PATIENCE, Running, Tiny, bytes, installed, program, samples, skip, text, wait_until};
 use serde_json::Value;
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
@@ -49,8 +49,7 @@ impl Live {
     fn play(&mut self) {
         let mut sound = samples();
         sound.extend(std::iter::repeat_n(0, 3 * 16_000));
-        let bytes: Vec<u8> = sound.iter().flat_map(|s| s.to_le_bytes()).collect();
-        self.sound.as_mut().expect("it is open").write_all(&bytes).expect("it reads");
+        self.sound.as_mut().expect("it is open").write_all(&bytes(&sound)).expect("it reads");
         self.heard += sound.len();
         let seconds = self.heard as f64 / 16_000.0 - 1.0;
         assert!(wait_until(|| self.metric("heard_seconds") >= seconds), "the sound goes on");
@@ -471,33 +470,6 @@ fn a_spool_on_the_disk_outlives_a_program_that_was_killed() {
     let error = text(&out.stderr);
     assert_eq!((out.status.code(), error.lines().count()), (Some(2), 1), "{error}");
     assert!(error.contains("--mqtt-spool") && error.contains("another kws-live"), "{error}");
-}
-
-/// A file system of 16 kB; unmounted at the end.
-struct Tiny(tempfile::TempDir);
-
-impl Tiny {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let out = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
-        match out {
-            Ok(out) if out.status.success() => Some(Self(folder)),
-            Ok(out) => {
-                skip(&format!("no small file system can be mounted: {}", text(&out.stderr).trim()));
-                None
-            }
-            Err(error) => {
-                skip(&format!("no small file system can be mounted: {error}"));
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use common::{Running, program, recording, run, samples, skip, text, wait_until};
+use common::{Running, Tiny, bytes, program, recording, records, run, samples, text, wait_until};
 use serde_json::Value;
 
 /// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
@@ -54,8 +54,7 @@ impl Live {
     }
 
     fn hear(&mut self, samples: &[i16]) {
-        let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-        self.sound.as_mut().expect("it is open").write_all(&bytes).expect("it reads");
+        self.sound.as_mut().expect("it is open").write_all(&bytes(samples)).expect("it reads");
     }
 
     /// Ends it with a signal; the status, the results and all notes.
@@ -65,10 +64,6 @@ impl Live {
         let results = self.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect();
         (status, results, self.all_notes())
     }
-}
-
-fn records(stdout: &[u8]) -> Vec<Value> {
-    text(stdout).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
 }
 
 /// The number before a word in the line of `--stats`.
@@ -246,36 +241,9 @@ fn the_oldest_clip_goes_when_there_are_too_many() {
     assert_eq!(before(&text(&out.stderr), "deleted"), found.len() - 1);
 }
 
-/// A file system of 16 kB; unmounted at the end.
-struct Tiny(tempfile::TempDir);
-
-impl Tiny {
-    fn mount() -> Result<Self, String> {
-        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let out = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
-        match out {
-            Ok(out) if out.status.success() => Ok(Self(folder)),
-            Ok(out) => Err(text(&out.stderr).trim().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Drop for Tiny {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_stops_the_saving_and_not_the_listening() {
-    let disk = match Tiny::mount() {
-        Ok(disk) => disk,
-        Err(reason) => {
-            skip(&format!("no small file system can be mounted: {reason}"));
-            return;
-        }
-    };
+    let Some(disk) = Tiny::mount() else { return };
     let out = on_file(&["--save", &disk.0.path().display().to_string()]);
     let notes = text(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{notes}");

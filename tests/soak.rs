@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Running, program, samples};
+use common::{Running, bytes, program, samples};
 use serde_json::Value;
 
 const RATE: f64 = 16_000.0;
@@ -70,9 +70,8 @@ fn hours_of_sound_leave_no_trace_in_memory_and_every_word_is_heard_in_time() {
         // Long enough now and then for the model to rest.
         let pause = if draw.next() < 0.1 { 20.0 } else { 1.0 + 2.0 * draw.next() };
         piece.extend(draw.room((pause * RATE) as usize));
-        let bytes: Vec<u8> = piece.iter().flat_map(|s| s.to_le_bytes()).collect();
         // The program takes what it can: what is in the pipe is two seconds.
-        sound.write_all(&bytes).expect("it reads");
+        sound.write_all(&bytes(&piece)).expect("it reads");
         fed += piece.len();
         memory.push(resident(running.child.id()));
     }

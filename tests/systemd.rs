@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Running, installed, program, samples, skip, text, wait_until};
+use common::{PATIENCE, Running, bytes, installed, program, samples, skip, text, wait_until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -69,8 +69,7 @@ impl Manager {
 }
 
 fn hear(sound: &mut ChildStdin, samples: &[i16]) {
-    let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-    sound.write_all(&bytes).expect("it reads");
+    sound.write_all(&bytes(samples)).expect("it reads");
 }
 
 #[test]

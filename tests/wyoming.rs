@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::process::{ExitStatus, Stdio};
 
-use common::{PATIENCE, Running, program, recording, run, samples, text, wait_until};
+use common::{PATIENCE, Running, bytes, program, recording, run, samples, text, wait_until};
 use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
 use kws_live::spotter::{Spotter, SpotterConfig};
@@ -91,7 +91,7 @@ impl Client {
     /// As the reference library writes it, with the data behind the line.
     fn chunk(&mut self, samples: &[i16], (rate, channels): (u32, u32), timestamp: Option<i64>) {
         let data = json!({ "rate": rate, "width": 2, "channels": channels, "timestamp": timestamp }).to_string();
-        let sound: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let sound = bytes(samples);
         let line = json!({ "type": "audio-chunk", "data_length": data.len(), "payload_length": sound.len() });
         self.write(&[format!("{line}\n{data}").as_bytes(), &sound].concat());
     }

@@ -49,6 +49,40 @@ pub fn installed(name: &str) -> bool {
     found.is_ok()
 }
 
+/// Results of `--json`, a line each.
+pub fn records(stdout: &[u8]) -> Vec<Value> {
+    text(stdout).lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
+}
+
+/// Samples as a pipe gives them: s16le.
+pub fn bytes(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|s| s.to_le_bytes()).collect()
+}
+
+/// A file system of 16 kB; unmounted at the end.
+pub struct Tiny(pub tempfile::TempDir);
+
+impl Tiny {
+    /// None, and a line that says why, where nothing can be mounted.
+    pub fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
+        let reason = match out {
+            Ok(out) if out.status.success() => return Some(Self(folder)),
+            Ok(out) => text(&out.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        skip(&format!("no small file system can be mounted: {reason}"));
+        None
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
 /// Says why a test did not run: a skipped test must be seen in the log.
 #[allow(clippy::print_stderr, reason = "the test harness shows stderr")]
 pub fn skip(reason: &str) {

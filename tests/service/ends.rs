@@ -23,8 +23,7 @@ fn a_stderr_that_nobody_reads_holds_up_nothing() {
     let results = lines(child.stdout.take().expect("a pipe"));
     let mut sound = child.stdin.take().expect("a pipe");
     for _ in 0..3 {
-        let bytes: Vec<u8> = samples().iter().flat_map(|s| s.to_le_bytes()).collect();
-        sound.write_all(&bytes).expect("it reads");
+        sound.write_all(&bytes(&samples())).expect("it reads");
         let heard = || results.recv_timeout(PATIENCE).expect("a detection").contains("stop");
         while !heard() {}
     }

@@ -119,7 +119,13 @@ impl FitConfig {
     /// Names the file, line and key.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a training configuration", path.display()))
+        let config: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not a training configuration", path.display()))?;
+        for (name, count) in [("checkpoint_every", config.checkpoint_every), ("batch.crops", config.batch.crops as u64)]
+        {
+            ensure!(count > 0, "{}: {name} is 1 at least", path.display());
+        }
+        Ok(config)
     }
 
     /// Whether the network of `section` takes as many mel bands as the front end gives.
@@ -179,7 +185,7 @@ pub struct FitArgs {
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// Compute threads.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..))]
     pub threads: i32,
 }
 

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kws_live::text::{Lexicon, read_cmudict};
+
+use crate::whole;
 
 /// Packs CMUdict into `lexicon.bin`.
 #[derive(Debug, clap::Args)]
@@ -23,9 +25,10 @@ pub struct LexiconArgs {
 /// If the dictionary cannot be read or the file cannot be written.
 pub fn run(args: &LexiconArgs) -> Result<()> {
     let text = fs::read_to_string(&args.cmudict).with_context(|| format!("cannot read {}", args.cmudict.display()))?;
-    let words = read_cmudict(&text)?;
+    let words = read_cmudict(&text).with_context(|| args.cmudict.display().to_string())?;
+    ensure!(!words.is_empty(), "{} holds no word", args.cmudict.display());
     let packed = Lexicon::pack(&words);
-    fs::write(&args.out, &packed).with_context(|| format!("cannot write {}", args.out.display()))?;
+    whole::write(&args.out, &packed)?;
     log::info!("{} words, {} kB -> {}", words.len(), packed.len() / 1000, args.out.display());
     Ok(())
 }

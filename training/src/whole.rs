@@ -5,9 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes a text file, whole or not at all.
-pub fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file, whole or not at all.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, text).with_context(|| format!("cannot write {}", partial.display()))?;
+    if let Err(error) = fs::write(&partial, bytes) {
+        let _ = fs::remove_file(&partial);
+        return Err(error).with_context(|| format!("cannot write {}", partial.display()));
+    }
     fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -211,7 +211,7 @@ pub struct ScanArgs {
     /// before the last file. Without --model it hears with another built-in model, which waits half a second longer
     #[arg(long, conflicts_with_all = ["best", "threshold"])]
     pub search: bool,
-    /// Files at a time; without it one a core
+    /// Files at a time, at most four a core; without it one a core
     #[arg(long, short, value_name = "N", value_parser = jobs, allow_negative_numbers = true)]
     pub jobs: Option<NonZeroUsize>,
 }

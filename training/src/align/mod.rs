@@ -246,7 +246,9 @@ pub fn run(args: &AlignArgs) -> Result<()> {
     for (index, heard) in listen(args, &entries, &chosen, aligner)? {
         report.take(&mut entries[index], heard, args.min_score)?;
     }
+    let deaf = report.is_deaf();
     report.log(args.min_score, args.compare);
+    ensure!(!deaf, "none of the recordings in {} can be read; the manifest stays as it is", args.corpus.display());
     if !args.compare {
         let out = args.out.clone().unwrap_or_else(|| args.corpus.join("manifest.jsonl"));
         Corpus::write(&out, &entries)?;

@@ -47,11 +47,13 @@ impl Report {
     /// If the words that the line had are not ARPAbet.
     pub fn take(&mut self, entry: &mut Entry, heard: Option<Heard>, min_score: f32) -> Result<()> {
         let before = entry.words()?;
-        entry.set_words(&[]);
+        // What cannot be read now may have been read before.
         let Some(Heard { seconds, found }) = heard else {
             self.unreadable += 1;
             return Ok(());
         };
+        entry.set_words(&[]);
+        entry.align_score = None;
         entry.seconds = (seconds * 100.0).round() / 100.0;
         let Some(Found { words, score }) = found else {
             self.unfit += 1;
@@ -68,6 +70,11 @@ impl Report {
         self.compared += usize::from(self.differences.add(&words, &before));
         entry.set_words(&words);
         Ok(())
+    }
+
+    /// Whether recordings were looked at and none of them could be read.
+    pub fn is_deaf(&self) -> bool {
+        self.unreadable > 0 && self.aligned + self.doubtful + self.unfit == 0
     }
 
     /// Writes it to the log; `compare` adds the differences of word borders.
@@ -104,7 +111,11 @@ mod tests {
         let heard = |score| Some(Heard { seconds: 1.0, found: Some(Found { words: words.clone(), score }) });
         report.take(&mut good, heard(-0.5), -2.0).expect("no old words");
         report.take(&mut bad, heard(-2.5), -2.0).expect("no old words");
-        report.take(&mut Entry::default(), None, -2.0).expect("no old words");
+        // One that was aligned before, on a disk that is gone.
+        let mut gone = good.clone();
+        assert!(!report.is_deaf());
+        report.take(&mut gone, None, -2.0).expect("its words are fine");
+        assert_eq!((gone.words.len(), gone.align_score), (1, Some(-0.5)));
         assert_eq!((good.words.len(), good.align_score), (1, Some(-0.5)));
         assert_eq!((bad.words.len(), bad.align_score), (0, Some(-2.5)));
         assert_eq!((report.aligned, report.doubtful, report.unreadable), (1, 1, 1));

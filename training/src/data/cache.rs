@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::whole;
+
 /// Sample rate of every cached recording, Hz.
 pub const RATE: f32 = 16_000.0;
 
@@ -66,21 +68,29 @@ impl Cache {
         self.samples.len() as f32 / RATE
     }
 
-    /// Writes `folder/audio.i16` and `folder/audio.json`.
+    /// Writes `folder/audio.i16` and `folder/audio.json`; what was there stays until both can be replaced.
     ///
     /// # Errors
     /// If the folder cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let partial = folder.join("audio.i16.partial");
+        if let Err(error) = self.write_samples(&partial) {
+            let _ = fs::remove_file(&partial);
+            return Err(error).with_context(|| format!("cannot write {}", partial.display()));
+        }
         let path = folder.join("audio.i16");
-        let mut out = BufWriter::new(File::create(&path).with_context(|| format!("cannot write {}", path.display()))?);
+        fs::rename(&partial, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        whole::write(&folder.join("audio.json"), serde_json::to_vec(&self.clips)?)
+    }
+
+    fn write_samples(&self, path: &Path) -> std::io::Result<()> {
+        let mut out = BufWriter::new(File::create(path)?);
         for block in self.samples.chunks(1 << 16) {
             let bytes: Vec<u8> = block.iter().flat_map(|s| s.to_le_bytes()).collect();
             out.write_all(&bytes)?;
         }
-        out.flush()?;
-        fs::write(folder.join("audio.json"), serde_json::to_vec(&self.clips)?)?;
-        Ok(())
+        out.flush()
     }
 
     /// Reads what [`Cache::write`] wrote.

@@ -108,17 +108,30 @@ impl Corpus {
                 return Ok(Self { name, folder: folder.to_owned(), entries });
             }
         }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let entries = text
-            .lines()
+        Ok(Self { name, folder: folder.to_owned(), entries: Self::lines(&path)? })
+    }
+
+    /// Reads a manifest of any name; its recordings lie in its folder.
+    ///
+    /// # Errors
+    /// Names the file and line that cannot be read.
+    pub fn read_manifest(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
+        Ok(Self { name, folder: folder.to_owned(), entries: Self::lines(path)? })
+    }
+
+    fn lines(path: &Path) -> Result<Vec<Entry>> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        text.lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
                 serde_json::from_str(line).with_context(|| format!("{}:{}: not a manifest line", path.display(), i + 1))
             })
-            .collect::<Result<Vec<Entry>>>()?;
-        Ok(Self { name, folder: folder.to_owned(), entries })
+            .collect()
     }
+
     /// Writes a manifest, whole or not at all.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! `kws-train prepare`: decode every corpus once.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use kws_live::audio::decode_16k;
 
@@ -48,9 +49,18 @@ pub fn corpus_folders(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<P
 /// Reads the corpora of [`corpus_folders`].
 ///
 /// # Errors
-/// As [`corpus_folders`], and if a manifest cannot be read.
+/// As [`corpus_folders`], and if a manifest cannot be read or two folders have one name.
 pub fn corpora(data: &std::path::Path, extra: &[PathBuf]) -> Result<Vec<Corpus>> {
-    corpus_folders(data, extra)?.iter().map(|folder| Corpus::read(folder)).collect()
+    let all: Vec<Corpus> =
+        corpus_folders(data, extra)?.iter().map(|folder| Corpus::read(folder)).collect::<Result<_>>()?;
+    let mut names = BTreeMap::new();
+    for corpus in &all {
+        if let Some(other) = names.insert(&corpus.name, &corpus.folder) {
+            let (one, two) = (other.display(), corpus.folder.display());
+            bail!("{one} and {two} have one name, by which recordings are told apart: rename one of them");
+        }
+    }
+    Ok(all)
 }
 
 /// Runs the command.
@@ -62,7 +72,8 @@ pub fn run(args: &PrepareArgs) -> Result<()> {
     let total = corpora.iter().flat_map(|c| &c.entries).filter(|e| e.split == args.split).count();
     let bar = ProgressBar::new(total as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta} {msg}")?);
-    let mut cache = Cache::default();
+    ensure!(total > 0, "there is no recording of the split `{}`", args.split);
+    let (mut cache, mut left_out) = (Cache::default(), 0);
     for corpus in &mut corpora {
         bar.set_message(corpus.name.clone());
         let mut entries: Vec<_> = corpus.entries.iter_mut().filter(|e| e.split == args.split).collect();
@@ -75,7 +86,10 @@ pub fn run(args: &PrepareArgs) -> Result<()> {
                         entry.seconds = (audio.len() as f32 / RATE * 100.0).round() / 100.0;
                         cache.add(format!("{}/{}", corpus.name, entry.file), &audio);
                     }
-                    Err(error) => bar.suspend(|| log::warn!("left out: {error}")),
+                    Err(error) => {
+                        left_out += 1;
+                        bar.suspend(|| log::warn!("left out: {error}"));
+                    }
                 }
             }
             bar.inc(entries.len() as u64);
@@ -87,6 +101,10 @@ pub fn run(args: &PrepareArgs) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    ensure!(left_out < total, "none of {total} recordings can be read");
+    if left_out > 0 {
+        log::warn!("{left_out} of {total} recordings are left out");
+    }
     cache.write(&args.out)?;
     log::info!("{} recordings, {:.2} h in {}", cache.clips().len(), cache.seconds() / 3600.0, args.out.display());
     Ok(())

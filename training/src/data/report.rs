@@ -32,8 +32,8 @@ struct Counts {
     machine: f64,
     speakers: BTreeSet<String>,
     unknown: usize,
-    women: usize,
-    men: usize,
+    women: BTreeSet<String>,
+    men: BTreeSet<String>,
     words: usize,
     types: BTreeSet<String>,
     phones: usize,
@@ -48,9 +48,14 @@ impl Counts {
         }
         if entry.speaker.is_empty() {
             self.unknown += 1;
-        } else if self.speakers.insert(entry.speaker.clone()) {
-            self.women += usize::from(entry.gender.as_deref() == Some("f"));
-            self.men += usize::from(entry.gender.as_deref() == Some("m"));
+        } else {
+            self.speakers.insert(entry.speaker.clone());
+            // Not every recording of a speaker tells it.
+            match entry.gender.as_deref() {
+                Some("f") => drop(self.women.insert(entry.speaker.clone())),
+                Some("m") => drop(self.men.insert(entry.speaker.clone())),
+                _ => {}
+            }
         }
         for word in entry.words()? {
             self.words += 1;
@@ -67,8 +72,8 @@ impl Counts {
         self.unknown += other.unknown;
         self.words += other.words;
         self.phones += other.phones;
-        self.women += other.women;
-        self.men += other.men;
+        self.women.extend(other.women.iter().cloned());
+        self.men.extend(other.men.iter().cloned());
         self.speakers.extend(other.speakers.iter().cloned());
         self.types.extend(other.types.iter().cloned());
     }
@@ -76,8 +81,10 @@ impl Counts {
     fn row(&self, corpus: &str, split: &str) -> String {
         let speakers = match (self.speakers.len(), self.unknown) {
             (0, _) => "-".into(),
-            (known, 0) => format!("{known} ({} f, {} m)", self.women, self.men),
-            (known, unknown) => format!("{known} ({} f, {} m), unknown in {unknown} recordings", self.women, self.men),
+            (known, 0) => format!("{known} ({} f, {} m)", self.women.len(), self.men.len()),
+            (known, unknown) => {
+                format!("{known} ({} f, {} m), unknown in {unknown} recordings", self.women.len(), self.men.len())
+            }
         };
         format!(
             "| {corpus} | {split} | {} | {:.2} | {:.2} | {speakers} | {} | {} | {} |\n",

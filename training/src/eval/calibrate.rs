@@ -24,6 +24,9 @@ use super::recordings::{Half, Recording, drawn, each, hits, hours, read};
 use super::{contest, lattice};
 use crate::export::edit_manifest;
 
+/// Of less than this nobody can say how high what is wrong scores once an hour.
+const FEWEST_HOURS: f64 = 0.5;
+
 /// Fits fusion, threshold, prior and the weights for whole words of a bundle, and writes them into its manifest.
 #[derive(Debug, clap::Args)]
 pub struct CalibrateArgs {
@@ -195,6 +198,7 @@ fn fit(
     hours: f64,
     witness: Witness,
 ) -> Result<([f32; 4], [f32; 2])> {
+    ensure!(hours >= FEWEST_HOURS, "{hours:.2} h of recordings are too few to count one false alarm an hour");
     let of_words: Vec<Sample> = samples.iter().filter(|s| s.word < words).copied().collect();
     let [w1, w2, _] = regress(&of_words, witness, true);
     let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); traits.len()];
@@ -212,7 +216,11 @@ fn fit(
         })
         .collect();
     ensure!(marks.len() > 10, "too few recordings to count ten false alarms an hour");
-    let gap = median(marks.iter().map(|m| m.1 - m.2).collect()).max(1e-3);
+    let gap = median(marks.iter().map(|m| m.1 - m.2).collect());
+    ensure!(
+        gap > 1e-3,
+        "one false alarm an hour scores no higher than ten: the model tells nothing apart in these recordings"
+    );
     let [start, expected, ways, phones] = median_regression(marks.iter().map(|&(t, one, _)| (t, one)));
     let scale = std::f64::consts::LN_10 / gap;
     let fusion = [-start * scale, w1 * scale, w2 * scale, -expected * scale];

@@ -235,7 +235,9 @@ fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report
         .zip(heard)
         .filter_map(|(r, h)| names.iter().position(|n| *n == r.text).map(|k| (k, h)))
         .collect();
-    let right = clips.iter().filter(|(k, h)| h.best.iter().all(|b| *b <= h.best[*k])).count();
+    // Equal scores tell nothing apart.
+    let wins = |k: usize, h: &Heard| h.best.iter().enumerate().all(|(other, b)| other == k || *b < h.best[k]);
+    let right = clips.iter().filter(|(k, h)| wins(*k, h)).count();
     let mut late: Vec<f64> = Vec::new();
     for (k, name) in names.iter().enumerate() {
         for (recording, heard) in recordings.iter().zip(heard) {

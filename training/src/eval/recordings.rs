@@ -1,6 +1,6 @@
 //! Real recordings with word times, as the runtime hears them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use kws_live::audio::decode_16k;
@@ -75,8 +75,7 @@ fn half_of(speaker: &str) -> Half {
 pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Recording>> {
     let mut out = Vec::new();
     for manifest in manifests {
-        let folder = if manifest.is_dir() { manifest.as_path() } else { manifest.parent().unwrap_or(Path::new(".")) };
-        let corpus = Corpus::read(folder)?;
+        let corpus = if manifest.is_dir() { Corpus::read(manifest)? } else { Corpus::read_manifest(manifest)? };
         for entry in corpus.entries.iter().filter(|e| e.split == split) {
             let known = entry.source.is_empty() || entry.source == "human";
             let speaker = if entry.speaker.is_empty() { &entry.file } else { &entry.speaker };
@@ -86,7 +85,7 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
                 continue;
             }
             out.push(Recording {
-                path: folder.join(&entry.file),
+                path: corpus.folder.join(&entry.file),
                 file: entry.file.clone(),
                 seconds: entry.seconds,
                 words,
@@ -101,6 +100,7 @@ pub fn read(manifests: &[PathBuf], split: &str, half: Half) -> Result<Vec<Record
         }
     }
     ensure!(!out.is_empty(), "no usable recording of the split `{split}` in {} manifests", manifests.len());
+    ensure!(hours(&out) > 0.0, "no line of the manifests tells the length of its recording (`seconds`)");
     Ok(out)
 }
 

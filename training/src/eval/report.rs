@@ -173,7 +173,7 @@ fn misses(out: &mut String, name: &str, rates: impl Iterator<Item = String>) {
 fn term_rows(terms: &TermsReport, queries: &QueriesReport) -> String {
     let mut rows = vec![
         "`kws-train eval terms`; term-weighted value, beta 999.9, a hit within 0.5 s. Live: every score by itself. Search: decided".to_owned(),
-        "for each keyword over all recordings, where common words compete with single-word keywords, as `scan --search` does. By".into(),
+        "for each keyword over all recordings, where common words compete with the keywords, as `scan --search` does. By".into(),
         "example (`kws-train eval queries`): each word cut out of".into(),
         "what half A of the speakers say, looked for in what half B says; beside it the same words typed.\n".into(),
         "| list | said, places, hours | MTWV | ATWV at 0.5 | OTWV |\n|---|---|---|---|---|".into(),

@@ -85,7 +85,8 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
     let mean = |threshold: f32| said.iter().map(|j| value(j, threshold, seconds)).sum::<f64>() / said.len() as f64;
     // Thresholds at equal steps of the logit.
     let grid = (-80..=80).map(|i| kws_live::detect::sigmoid(i as f32 * 0.1));
-    let (mut mtwv, mut best_threshold) = (f64::NEG_INFINITY, 0.0);
+    // Never to detect anything is worth 0.
+    let (mut mtwv, mut best_threshold) = (0.0, 1.0);
     for threshold in grid {
         let value = mean(threshold);
         if value > mtwv {
@@ -168,6 +169,8 @@ pub fn measure(args: &TermsArgs) -> Result<TermsReport> {
             }
         })
         .unzip();
+    let is_said = |word: &String| recordings.iter().any(|r| !r.places(word).is_empty());
+    ensure!(words.iter().any(is_said), "none of the keywords of {} is said in these recordings", args.list.display());
     let (found, searched) = contested(&bundle, &keywords, &recordings, args.threads)?;
     let hours = hours(&recordings);
     let judged = |phrases: bool, found: &[Found]| -> Vec<Judged> {

@@ -213,8 +213,7 @@ pub fn edit_manifest(model: &Path, change: impl FnOnce(&mut Manifest)) -> Result
 /// # Errors
 /// If either cannot be written.
 pub fn add_file(model: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = model.join(name);
-    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    whole::write(&model.join(name), bytes)?;
     let entry = FileEntry { sha256: sha256(bytes) };
     edit_manifest(model, |manifest| drop(manifest.files.insert(name.into(), entry)))
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use kws_live::model::sha256;
 use kws_live::text::Phone;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -25,6 +26,7 @@ pub use score::{Scores, score};
 
 use crate::checkpoint;
 use crate::optim::{OptimConfig, Optimizer};
+use crate::whole;
 
 /// Trains, scores and exports a grapheme-to-phoneme model; run again with the same folder to resume.
 #[derive(Debug, clap::Args)]
@@ -120,6 +122,7 @@ pub fn run(args: &G2pArgs) -> Result<()> {
         .filter(|e| frames_needed(e.phones) <= e.letters.len() * UPSAMPLE as usize)
         .collect();
     ensure!(!examples.is_empty(), "{} leaves nothing to train on", args.lexicon.display());
+    ensure!(args.batch > 0 && args.threads > 0, "--batch and --threads are 1 at least");
     fs::create_dir_all(&args.out)?;
     let config = G2pConfig::default();
     let vars = VarStore::new(Device::Cpu);
@@ -134,10 +137,24 @@ pub fn run(args: &G2pArgs) -> Result<()> {
     let optim = OptimConfig { rate: args.rate, clip: 1.0, ..OptimConfig::default() };
     let mut optimizer = Optimizer::new(vars.variables().into_iter().collect(), optim.clone());
     let newest = args.out.join(crate::fit::CHECKPOINT);
+    let dictionary = sha256(&fs::read(&args.lexicon)?);
+    let (seed, batch, rate, steps) = (args.seed, args.batch, args.rate, args.steps);
+    let this = format!("lexicon {dictionary}, seed {seed}, batch {batch}, rate {rate}, steps {steps}\n");
+    let run = args.out.join("run.txt");
+    if newest.exists() {
+        let begun = fs::read_to_string(&run).unwrap_or_default();
+        let (shown, begun) = (args.out.display(), begun.trim());
+        ensure!(begun == this.trim(), "{shown} holds another run ({begun}): give another --out");
+    } else {
+        whole::write(&run, &this)?;
+    }
     let first = if newest.exists() { checkpoint::load(&newest, &vars, Some(&mut optimizer))? } else { 0 };
     let bar =
         ProgressBar::new(args.steps).with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {msg}")?);
     bar.set_position(first);
+    if first > 0 {
+        log::info!("goes on from step {first}");
+    }
     let per_epoch = examples.len().div_ceil(args.batch) as u64;
     let (mut sum, mut count, mut batches, mut current) = (0.0, 0, Vec::new(), u64::MAX);
     for step in first..args.steps {

@@ -119,6 +119,7 @@ pub fn run(args: &SynthArgs) -> Result<()> {
         "{} holds a corpus already: delete it or give another folder, then `align` and `prepare` the new one",
         args.out.display()
     );
+    ensure!(args.hours > 0.0, "--hours is more than 0");
     let engines = Engine::found();
     ensure!(!engines.is_empty(), "none of flite, pico2wave and espeak-ng is on PATH; install one");
     log::info!("speaking with {:?}", engines.iter().map(|(e, _)| e).collect::<Vec<_>>());
