@@ -79,9 +79,14 @@ impl Cache {
             let _ = fs::remove_file(&partial);
             return Err(error).with_context(|| format!("cannot write {}", partial.display()));
         }
-        let path = folder.join("audio.i16");
-        fs::rename(&partial, &path).with_context(|| format!("cannot write {}", path.display()))?;
-        whole::write(&folder.join("audio.json"), serde_json::to_vec(&self.clips)?)
+        // Both whole before one is replaced.
+        let index = folder.join("audio.json.new");
+        whole::write(&index, serde_json::to_vec(&self.clips)?)?;
+        for (new, name) in [(&partial, "audio.i16"), (&index, "audio.json")] {
+            let path = folder.join(name);
+            fs::rename(new, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
     }
 
     fn write_samples(&self, path: &Path) -> std::io::Result<()> {

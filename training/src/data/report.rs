@@ -1,6 +1,6 @@
 //! `kws-train data-report`: what the corpora hold, as a table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -32,8 +32,8 @@ struct Counts {
     machine: f64,
     speakers: BTreeSet<String>,
     unknown: usize,
-    women: BTreeSet<String>,
-    men: BTreeSet<String>,
+    /// Recordings in which a speaker is said to be a woman, and a man: not every one tells it, and some contradict others.
+    sexes: BTreeMap<String, [usize; 2]>,
     words: usize,
     types: BTreeSet<String>,
     phones: usize,
@@ -50,11 +50,8 @@ impl Counts {
             self.unknown += 1;
         } else {
             self.speakers.insert(entry.speaker.clone());
-            // Not every recording of a speaker tells it.
-            match entry.gender.as_deref() {
-                Some("f") => drop(self.women.insert(entry.speaker.clone())),
-                Some("m") => drop(self.men.insert(entry.speaker.clone())),
-                _ => {}
+            if let Some(sex) = ["f", "m"].iter().position(|sex| entry.gender.as_deref() == Some(sex)) {
+                self.sexes.entry(entry.speaker.clone()).or_default()[sex] += 1;
             }
         }
         for word in entry.words()? {
@@ -72,19 +69,21 @@ impl Counts {
         self.unknown += other.unknown;
         self.words += other.words;
         self.phones += other.phones;
-        self.women.extend(other.women.iter().cloned());
-        self.men.extend(other.men.iter().cloned());
+        for (speaker, [women, men]) in &other.sexes {
+            let all = self.sexes.entry(speaker.clone()).or_default();
+            *all = [all[0] + women, all[1] + men];
+        }
         self.speakers.extend(other.speakers.iter().cloned());
         self.types.extend(other.types.iter().cloned());
     }
 
     fn row(&self, corpus: &str, split: &str) -> String {
+        let women = self.sexes.values().filter(|[women, men]| women > men).count();
+        let men = self.sexes.values().filter(|[women, men]| men > women).count();
         let speakers = match (self.speakers.len(), self.unknown) {
             (0, _) => "-".into(),
-            (known, 0) => format!("{known} ({} f, {} m)", self.women.len(), self.men.len()),
-            (known, unknown) => {
-                format!("{known} ({} f, {} m), unknown in {unknown} recordings", self.women.len(), self.men.len())
-            }
+            (known, 0) => format!("{known} ({women} f, {men} m)"),
+            (known, unknown) => format!("{known} ({women} f, {men} m), unknown in {unknown} recordings"),
         };
         format!(
             "| {corpus} | {split} | {} | {:.2} | {:.2} | {speakers} | {} | {} | {} |\n",

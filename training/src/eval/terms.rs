@@ -85,8 +85,8 @@ fn terms(judged: &[Judged], own: f32, hours: f64) -> Terms {
     let mean = |threshold: f32| said.iter().map(|j| value(j, threshold, seconds)).sum::<f64>() / said.len() as f64;
     // Thresholds at equal steps of the logit.
     let grid = (-80..=80).map(|i| kws_live::detect::sigmoid(i as f32 * 0.1));
-    // Never to detect anything is worth 0.
-    let (mut mtwv, mut best_threshold) = (0.0, 1.0);
+    // Never to detect anything is worth 0; of nothing nobody knows.
+    let (mut mtwv, mut best_threshold) = (if said.is_empty() { f64::NAN } else { 0.0 }, 1.0);
     for threshold in grid {
         let value = mean(threshold);
         if value > mtwv {

@@ -35,7 +35,7 @@ pub struct MeanArgs {
     #[arg(long, default_value_t = 80)]
     pub batches: u64,
     /// Compute threads.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..))]
     pub threads: i32,
 }
 

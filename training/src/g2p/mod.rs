@@ -50,7 +50,7 @@ pub struct G2pArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Compute threads.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..))]
     pub threads: i32,
     /// Train nothing: score this g2p.onnx, as a bundle has it, on the held-out words.
     #[arg(long, value_name = "FILE")]
@@ -122,7 +122,7 @@ pub fn run(args: &G2pArgs) -> Result<()> {
         .filter(|e| frames_needed(e.phones) <= e.letters.len() * UPSAMPLE as usize)
         .collect();
     ensure!(!examples.is_empty(), "{} leaves nothing to train on", args.lexicon.display());
-    ensure!(args.batch > 0 && args.threads > 0, "--batch and --threads are 1 at least");
+    ensure!(args.batch > 0, "--batch is 1 at least");
     fs::create_dir_all(&args.out)?;
     let config = G2pConfig::default();
     let vars = VarStore::new(Device::Cpu);
@@ -142,9 +142,9 @@ pub fn run(args: &G2pArgs) -> Result<()> {
     let this = format!("lexicon {dictionary}, seed {seed}, batch {batch}, rate {rate}, steps {steps}\n");
     let run = args.out.join("run.txt");
     if newest.exists() {
-        let begun = fs::read_to_string(&run).unwrap_or_default();
-        let (shown, begun) = (args.out.display(), begun.trim());
-        ensure!(begun == this.trim(), "{shown} holds another run ({begun}): give another --out");
+        let shown = args.out.display();
+        let begun = fs::read_to_string(&run).with_context(|| format!("{shown} does not say which run it holds"))?;
+        ensure!(begun == this, "{shown} holds another run ({}): give another --out", begun.trim());
     } else {
         whole::write(&run, &this)?;
     }

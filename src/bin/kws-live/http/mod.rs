@@ -160,10 +160,14 @@ fn serve(stream: &TcpStream, access: &Access, state: &State) -> io::Result<()> {
 }
 
 fn answer(mut stream: &TcpStream, head_alone: bool, status: &str, kind: &str, body: &str) -> io::Result<()> {
-    let more = if status.starts_with("401") { "WWW-Authenticate: Bearer\r\n" } else { "" };
+    let (more, close) = match status.split(' ').next() {
+        Some("401") => ("WWW-Authenticate: Bearer\r\n", "close"),
+        Some("426") => ("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n", "Upgrade, close"),
+        _ => ("", "close"),
+    };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{more}\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+         X-Content-Type-Options: nosniff\r\nConnection: {close}\r\n\r\n",
         body.len()
     );
     stream.write_all((head + if head_alone { "" } else { body }).as_bytes())?;

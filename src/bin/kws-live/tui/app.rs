@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kws_live::engine::{Command, Event as News, Listened, Meters, ScoreMeter};
 use kws_live::spotter::{Detection, KeywordId};
+use kws_live::text::without_last_comma;
 
 use super::event::{Event, FRAME};
 use crate::output::{self, DeviceRecord};
@@ -442,10 +443,11 @@ fn pasted(text: &str) -> String {
         let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
         line.chars().map(blank).filter(|c| !c.is_control()).collect()
     };
-    let lines: Vec<String> = text.split(['\r', '\n']).map(plain).filter(|line| !line.trim().is_empty()).collect();
+    let is_blank = |line: &str| line.chars().all(|c| c == ',' || c == ' ');
+    let lines: Vec<String> = text.split(['\r', '\n']).map(plain).filter(|line| !is_blank(line)).collect();
     match &lines[..] {
         // It may go on with a word that has begun.
         [line] => line.clone(),
-        lines => lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(", "),
+        lines => lines.iter().map(|line| without_last_comma(line).trim()).collect::<Vec<_>>().join(", "),
     }
 }

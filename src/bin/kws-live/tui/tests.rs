@@ -145,7 +145,7 @@ fn a_keyword_is_typed_sent_and_shown() {
 #[test]
 fn lines_that_are_pasted_are_keywords() {
     for (pasted, line) in
-        [("smart\tmirror\r\n\nkitchen\r", "smart mirror, kitchen"), (" mirror", " mirror"), ("a\u{7}\rb", "a, b")]
+        [("smart\tmirror\r\n\nkitchen\r", "smart mirror, kitchen"), (" mirror", " mirror"), ("a\u{7}\rb,\r", "a, b")]
     {
         let mut app = app();
         key(&mut app, KeyCode::Char('a'));

@@ -19,7 +19,7 @@ use crate::output::Record;
 /// Time to the second attempt; doubled for each one after it, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// So many short connections in a row are no accident.
+/// So many connections in a row that did not hold, twice as long as anybody waits, are no accident.
 const FEW: u32 = 3;
 /// How long the end waits for the broker to take what is left.
 const LAST: Duration = Duration::from_secs(2);
@@ -205,21 +205,20 @@ impl Publisher {
         self.spool.lost();
         self.count.down();
         // Not after every short connection: two programs that take it from each other do so less and less often.
-        let held = self.since.take().map(|since| since.elapsed() >= LONGEST_PAUSE);
+        let held = self.since.take().map(|since| since.elapsed() >= 2 * LONGEST_PAUSE);
         match held {
             Some(true) => (self.pause, self.short) = (FIRST_PAUSE, 0),
             Some(false) => self.short += 1,
             None => {}
         }
         let Some(trouble) = trouble else { return };
-        if held == Some(false) && self.short >= FEW {
-            if self.short == FEW {
-                let why = "again and again, soon after it has begun: has another kws-live the same --mqtt-topic?";
-                log::warn!("MQTT: {}, {why} Events wait, it is tried less and less often", trouble.why);
-            }
+        if held == Some(false) && self.short > FEW {
             self.told = Some(trouble);
         } else if self.told.is_none() || (trouble.asks && self.told.as_ref() != Some(&trouble)) {
-            log::warn!("MQTT: {}; events wait, it is tried again", trouble.why);
+            let guess =
+                "; it is so again and again, which is told no more: has another kws-live the same --mqtt-topic?";
+            let guess = if held == Some(false) && self.short == FEW { guess } else { "" };
+            log::warn!("MQTT: {}; events wait, it is tried again{guess}", trouble.why);
             self.told = Some(trouble);
         }
         self.retry = after(self.pause);
