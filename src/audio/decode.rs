@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use symphonia::core::io::{MediaSource, ReadOnlySource};
 use super::container::Container;
 use super::opus::OpusReader;
 use super::resample::RATES;
-use super::wave::Wave;
+use super::wave::{Wave, bytes};
 use super::{AudioError, MODEL_RATE, Resampler};
 
 /// Longest part that is missing and becomes silence, seconds. More than that is a mistake of the file.
@@ -73,7 +73,6 @@ impl Decoder {
 
     fn open_unguarded(path: &Path) -> Result<Self, AudioError> {
         let read = |source| AudioError::read(path, source);
-        let mut start = Vec::with_capacity(64);
         let mut file = File::open(path).map_err(read)?;
         let kind = file.metadata().map_err(read)?.file_type();
         if kind.is_dir() {
@@ -82,7 +81,7 @@ impl Decoder {
         if !kind.is_file() {
             return Err(AudioError::decode(path, "it is no file that can be read twice, such as a pipe"));
         }
-        (&mut file).take(64).read_to_end(&mut start).map_err(read)?;
+        let start = bytes(&mut file, 0, 64).map_err(read)?;
         if start.is_empty() {
             return Err(AudioError::decode(path, "it is empty"));
         }
@@ -90,20 +89,24 @@ impl Decoder {
             let reader = Box::new(OpusReader::open(path)?);
             return Ok(Self { path: path.into(), kind: Kind::Opus(reader), rate: MODEL_RATE, begun: false });
         }
-        let wave = Wave::find(&mut file).map_err(read)?;
-        if wave.as_ref().is_some_and(|wave| wave.joined) {
-            log::warn!("{}: another recording follows the first, which is not heard: part them", path.display());
-        }
-        let endless = wave.as_ref().is_some_and(|wave| wave.endless);
-        let piece = is_flac_piece(&mut file).map_err(read)?;
-        let source = wave.map_or_else(|| behind_tags(path), |wave| wave.open(file)).map_err(read)?;
-        let mut container = Container::open(path, source)?;
-        if endless {
-            container.may_end();
-        }
-        if piece {
-            container.begins_later();
-        }
+        let container = if let Some(wave) = Wave::find(&mut file).map_err(read)? {
+            if wave.joined {
+                log::warn!("{}: another recording follows the first, which is not heard: part them", path.display());
+            }
+            let endless = wave.endless;
+            let mut container = Container::open(path, wave.open(file).map_err(read)?)?;
+            if endless {
+                container.may_end();
+            }
+            container
+        } else {
+            let piece = is_flac_piece(&mut file).map_err(read)?;
+            let mut container = Container::open(path, behind_tags(file).map_err(read)?)?;
+            if piece {
+                container.begins_later();
+            }
+            container
+        };
         let rate = container.rate();
         if !RATES.contains(&rate) {
             return Err(AudioError::decode(path, format!("its rate of {rate} Hz is not between 4 and 384 kHz")));
@@ -138,12 +141,11 @@ impl Decoder {
 /// Whether a file is FLAC whose first frame stands in its place and is not number 0 (RFC 9639, sections 8 and 9.1): cut out of a longer
 /// one, unlike one that is damaged.
 fn is_flac_piece(file: &mut File) -> io::Result<bool> {
+    // Zeros behind the end.
     let mut at = |place: u64| -> io::Result<[u8; 5]> {
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(place))?;
-        (&mut *file).take(5).read_to_end(&mut bytes)?;
-        bytes.resize(5, 0);
-        Ok([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+        let mut five = [0; 5];
+        five.iter_mut().zip(bytes(file, place, 5)?).for_each(|(to, from)| *to = from);
+        Ok(five)
     };
     if !at(0)?.starts_with(b"fLaC") {
         return Ok(false);
@@ -164,13 +166,10 @@ fn is_flac_piece(file: &mut File) -> io::Result<bool> {
 }
 
 /// A file from behind the tags that it begins with, if these are long.
-fn behind_tags(path: &Path) -> io::Result<Box<dyn MediaSource>> {
-    let mut file = File::open(path)?;
+fn behind_tags(mut file: File) -> io::Result<Box<dyn MediaSource>> {
     let mut at = 0;
     loop {
-        let mut head = Vec::new();
-        file.seek(SeekFrom::Start(at))?;
-        (&mut file).take(10).read_to_end(&mut head)?;
+        let head = bytes(&mut file, at, 10)?;
         // ID3v2: seven bits of the size in each of four bytes, and perhaps a footer (id3.org, ID3v2.4, section 3.1).
         let [b'I', b'D', b'3', _, _, flags, size @ ..] = &head[..] else { break };
         let size = size.iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7f));

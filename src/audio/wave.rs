@@ -103,7 +103,7 @@ fn chunk(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<([u8; 4], 
 }
 
 /// So many bytes from a place on, or those that there are.
-fn bytes(file: &mut (impl Read + Seek), at: u64, count: u64) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(file: &mut (impl Read + Seek), at: u64, count: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
     file.take(count).read_to_end(&mut bytes)?;

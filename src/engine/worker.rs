@@ -13,6 +13,7 @@ use super::{Delivery, EngineError, Event, Listened};
 use crate::audio::{Chunk, Levels, Loss, MODEL_RATE, Unread};
 use crate::detect::Keyword;
 use crate::spotter::{Detection, KeywordId};
+use crate::text::same_name;
 
 /// How long a paused worker sleeps between two looks at its orders.
 const NAP: Duration = Duration::from_millis(50);
@@ -262,7 +263,7 @@ impl Worker {
         let spotter = self.pipeline.spotter_mut();
         match order {
             Order::Add(keyword) => {
-                if self.listened.iter().any(|l| l.name.to_lowercase() == keyword.name.to_lowercase()) {
+                if self.listened.iter().any(|l| same_name(&l.name, &keyword.name)) {
                     let reason = format!("`{}` is already listened for", keyword.name);
                     self.outbox.send(Event::KeywordRefused { text: keyword.name, reason });
                     return;

@@ -17,11 +17,11 @@ impl KeywordSpec {
     pub fn new(text: &str) -> Self {
         Self { name: text.split_whitespace().collect::<Vec<_>>().join(" "), phones: Vec::new() }
     }
+}
 
-    /// Whether both stand for one keyword: case does not count.
-    fn same(&self, other: &Self) -> bool {
-        self.name.to_lowercase() == other.name.to_lowercase()
-    }
+/// Whether two names stand for one keyword: case does not count.
+pub fn same_name(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
 }
 
 /// Reads a list such as `hello, smart mirror, siobhan=[SH AH V AO N]`.
@@ -53,7 +53,7 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
         } else if is_phones(item) {
             return Err(brackets());
         }
-        match out.iter_mut().find(|s| s.same(&spec)) {
+        match out.iter_mut().find(|s| same_name(&s.name, &spec.name)) {
             Some(first) => first.phones.extend(spec.phones),
             None => out.push(spec),
         }

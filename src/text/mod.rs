@@ -13,7 +13,7 @@ mod spell;
 mod token;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
-pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
+pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, same_name, without_last_comma};
 pub use latin::in_ascii;
 pub use lexicon::{Lexicon, read_cmudict};
 pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, arpabet, parse_phones};

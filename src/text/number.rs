@@ -265,8 +265,7 @@ fn pair(head: &str, tail: &str) -> Option<String> {
 /// Ordinals, without and with `and`.
 pub(super) fn ordinals(text: &str) -> Vec<String> {
     let words = |n: i64| Num2Words::new(n).ordinal().to_words().ok();
-    let ways = without_and_with(&text.replace(',', ""), words);
-    if ways.is_empty() { vec![one_by_one(text)] } else { ways }
+    or_digits(without_and_with(&text.replace(',', ""), words), text)
 }
 
 /// Numbers in the plural: decades, sixes.
@@ -289,7 +288,10 @@ pub(super) fn cardinals(row: &str) -> Vec<String> {
 
 /// Cardinals, or the names of more digits than a number may have.
 fn cardinals_or_digits(row: &str) -> Vec<String> {
-    let ways = cardinals(row);
+    or_digits(cardinals(row), row)
+}
+
+fn or_digits(ways: Vec<String>, row: &str) -> Vec<String> {
     if ways.is_empty() { vec![one_by_one(row)] } else { ways }
 }
 

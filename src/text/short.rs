@@ -125,8 +125,8 @@ pub(super) fn in_full(part: &str, around: &Around<'_>) -> Option<(&'static str, 
     let digits = around.before.is_some_and(begins_with_digits);
     // Two capitals are letters, but `5CM` and `6 FT`.
     let capitals = part.len() == 2 && part.bytes().all(|c| c.is_ascii_uppercase());
-    let counted = digits || is_one == Some(false);
-    if capitals && (!counted || LETTERS.contains(&part) && around.after.is_some()) {
+    let several = is_one == Some(false);
+    if capitals && (!digits && !several || LETTERS.contains(&part) && around.after.is_some()) {
         return None;
     }
     // A single letter is a unit in a rate alone: `5G`, and `5 m/s`.

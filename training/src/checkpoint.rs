@@ -1,6 +1,5 @@
 //! Checkpoints: all variables, the optimizer's state and the step in one safetensors file.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -8,6 +7,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::optim::Optimizer;
+use crate::whole::Partial;
 
 /// Writes a checkpoint, replacing the file only when the new one is whole.
 ///
@@ -18,10 +18,7 @@ pub fn save(path: &Path, vars: &VarStore, optimizer: &Optimizer, step: u64) -> R
     tensors.extend(optimizer.state());
     tensors.push(("step".into(), Tensor::from_slice(&[step as i64])));
     let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(n, t)| (n, t.to_device(Device::Cpu))).collect();
-    let partial = path.with_extension("partial");
-    Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    fs::rename(&partial, path)?;
-    Ok(())
+    Partial::new(path, |partial| Tensor::write_safetensors(&tensors, partial))?.publish()
 }
 
 /// Reads a checkpoint into variables and, where given, the optimizer; returns the step it was written at.

@@ -24,17 +24,12 @@ const LAST: Duration = Duration::from_secs(1);
 /// The way to stderr of a program that must not wait for it.
 static STDERR: OnceLock<Queue> = OnceLock::new();
 
-/// The file of `--log`, which keeps notes too.
+/// The file of `--log`, which keeps the log and the notes.
 static LOG: Mutex<Option<File>> = Mutex::new(None);
 
-/// From now on notes are kept in this file too.
+/// From now on log and notes are kept in this file.
 pub fn keep_in(file: File) {
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
-}
-
-/// Now, as it stands before each line of a log file.
-pub fn now() -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_seconds(SystemTime::now())
 }
 
 /// Writes a line to the log file, if there is one, and shows it.
@@ -43,11 +38,13 @@ pub fn note(line: &str) {
     show_note(line);
 }
 
-/// Writes a line to the log file, if there is one.
+/// Writes a line to the log file, if there is one, behind the time: a file for months needs that; who reads stderr, such as a
+/// journal, has a clock.
 pub fn keep(line: &str) {
     if let Some(file) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner) {
-        // One write, so that threads do not mix; there is nobody to tell if it fails.
-        let _ = file.write_all(format!("{} {line}\n", now()).as_bytes());
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        // There is nobody to tell if it fails.
+        let _ = file.write_all(format!("{now} {line}\n").as_bytes());
     }
 }
 
@@ -189,6 +186,21 @@ pub struct Noted;
 impl Write for Noted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         String::from_utf8_lossy(bytes).lines().for_each(note);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the log goes that has a file: a record at a time.
+pub struct Kept;
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        keep(text.strip_suffix('\n').unwrap_or(&text));
         Ok(bytes.len())
     }
 

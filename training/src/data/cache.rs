@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::whole;
+use crate::whole::Partial;
 
 /// Sample rate of every cached recording, Hz.
 pub const RATE: f32 = 16_000.0;
@@ -74,19 +74,12 @@ impl Cache {
     /// If the folder cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let partial = folder.join("audio.i16.partial");
-        if let Err(error) = self.write_samples(&partial) {
-            let _ = fs::remove_file(&partial);
-            return Err(error).with_context(|| format!("cannot write {}", partial.display()));
-        }
+        let index = serde_json::to_vec(&self.clips)?;
         // Both whole before one is replaced.
-        let index = folder.join("audio.json.new");
-        whole::write(&index, serde_json::to_vec(&self.clips)?)?;
-        for (new, name) in [(&partial, "audio.i16"), (&index, "audio.json")] {
-            let path = folder.join(name);
-            fs::rename(new, &path).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(())
+        let samples = Partial::new(&folder.join("audio.i16"), |path| self.write_samples(path))?;
+        let index = Partial::new(&folder.join("audio.json"), |path| fs::write(path, index))?;
+        samples.publish()?;
+        index.publish()
     }
 
     fn write_samples(&self, path: &Path) -> std::io::Result<()> {

@@ -100,15 +100,14 @@ impl Corpus {
     /// # Errors
     /// Names the file and line that cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
-        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
         let path = folder.join("manifest.jsonl");
         if !path.exists() && folder.is_dir() {
             let entries = published(folder)?;
             if !entries.is_empty() {
-                return Ok(Self { name, folder: folder.to_owned(), entries });
+                return Ok(Self::of(folder, entries));
             }
         }
-        Ok(Self { name, folder: folder.to_owned(), entries: Self::lines(&path)? })
+        Self::read_manifest(&path)
     }
 
     /// Reads a manifest of any name; its recordings lie in its folder.
@@ -116,20 +115,22 @@ impl Corpus {
     /// # Errors
     /// Names the file and line that cannot be read.
     pub fn read_manifest(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
-        Ok(Self { name, folder: folder.to_owned(), entries: Self::lines(path)? })
-    }
-
-    fn lines(path: &Path) -> Result<Vec<Entry>> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        text.lines()
+        let entries = text
+            .lines()
             .enumerate()
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(i, line)| {
                 serde_json::from_str(line).with_context(|| format!("{}:{}: not a manifest line", path.display(), i + 1))
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(Self::of(path.parent().unwrap_or(Path::new("")), entries))
+    }
+
+    /// A corpus is named after its folder.
+    fn of(folder: &Path, entries: Vec<Entry>) -> Self {
+        let name = folder.file_name().map_or_else(|| "corpus".into(), |n| n.to_string_lossy().into_owned());
+        Self { name, folder: folder.to_owned(), entries }
     }
 
     /// Writes a manifest, whole or not at all.

@@ -112,6 +112,7 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     let words = draw_words(&recordings, args.words);
     let texts = [&words[..], &draw_phrases(&recordings, args.phrases)].concat();
     let hours = hours(&recordings);
+    ensure!(hours >= FEWEST_HOURS, "{hours:.2} h of recordings are too few to count one false alarm an hour");
     let mut bundle = Bundle::load(&args.model)?;
     let listen = |bundle: &Bundle, texts: &[String]| -> Result<(Vec<Sample>, Vec<Traits>)> {
         let (samples, traits) = collect(bundle, texts, &recordings, args.threads)?;
@@ -198,7 +199,6 @@ fn fit(
     hours: f64,
     witness: Witness,
 ) -> Result<([f32; 4], [f32; 2])> {
-    ensure!(hours >= FEWEST_HOURS, "{hours:.2} h of recordings are too few to count one false alarm an hour");
     let of_words: Vec<Sample> = samples.iter().filter(|s| s.word < words).copied().collect();
     let [w1, w2, _] = regress(&of_words, witness, true);
     let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); traits.len()];

@@ -8,7 +8,7 @@ use kws_live::audio::{Decoder, to_16k};
 use kws_live::detect::Keyword;
 use kws_live::enrol::{EnrolError, Enroller};
 use kws_live::model::{Bundle, ModelError};
-use kws_live::text::{KeywordSpec, keyword_lists, parse_keywords, without_last_comma};
+use kws_live::text::{KeywordSpec, keyword_lists, parse_keywords, same_name, without_last_comma};
 
 use super::{bundle, bundle_or};
 use crate::args::{Example, KeywordArgs, ModelArgs};
@@ -55,7 +55,7 @@ impl Wanted {
         ensure!(specs.len() <= MOST, "{} keywords are too many; give at most {MOST}", specs.len());
         let mut examples: Vec<Example> = Vec::new();
         for example in &args.examples {
-            match examples.iter_mut().find(|e| same(&e.name, &example.name)) {
+            match examples.iter_mut().find(|e| same_name(&e.name, &example.name)) {
                 Some(known) => known.files.extend(example.files.iter().cloned()),
                 None => examples.push(example.clone()),
             }
@@ -88,10 +88,6 @@ fn lines(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(lists.into_iter().map(|(line, list)| (format!("{place} line {line}"), list.to_owned())).collect())
 }
 
-fn same(a: &str, b: &str) -> bool {
-    a.to_lowercase() == b.to_lowercase()
-}
-
 /// A model with its keywords.
 pub struct Listening {
     pub bundle: Bundle,
@@ -119,13 +115,13 @@ impl Listening {
         let mut keywords = Vec::new();
         for spec in &wanted.specs {
             let typed = wanted.placed(spec, enroller.text(spec))?;
-            match wanted.examples.iter().find(|e| same(&e.name, &spec.name)) {
+            match wanted.examples.iter().find(|e| same_name(&e.name, &spec.name)) {
                 Some(example) => keywords.push(from_recordings(&mut enroller, example, Some(&typed)).of("example")?),
                 None => keywords.push(typed),
             }
         }
         for example in &wanted.examples {
-            if !wanted.specs.iter().any(|s| same(&s.name, &example.name)) {
+            if !wanted.specs.iter().any(|s| same_name(&s.name, &example.name)) {
                 keywords.push(from_recordings(&mut enroller, example, None).of("example")?);
             }
         }

@@ -13,7 +13,7 @@ use super::check;
 use super::listen::{Listening, Wanted};
 use crate::args::{Input, LiveArgs, MicrophoneArgs};
 use crate::events::{Counts, Feed, Outputs, Patience, Plan};
-use crate::output::{DeviceRecord, Noted, Unhurried, keep_in, note, now};
+use crate::output::{DeviceRecord, Kept, Noted, Unhurried, keep_in, note};
 use crate::service::config::Of;
 use crate::service::notify::Notifier;
 use crate::service::reload::{Files, Reload};
@@ -197,12 +197,9 @@ pub(super) fn log_to(file: Option<&std::path::Path>, picture: bool) -> anyhow::R
     if let Some(path) = file {
         let file = std::fs::File::options().create(true).append(true).open(path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        keep_in(file.try_clone().with_context(|| format!("cannot write {}", path.display()))?);
-        builder.target(env_logger::Target::Pipe(Box::new(file)));
-        // A file for months needs times; who reads stderr, such as a journal, has a clock.
-        builder.format(|line, record| {
-            writeln!(line, "{} {:5} {}: {}", now(), record.level(), record.target(), record.args())
-        });
+        keep_in(file);
+        builder.target(env_logger::Target::Pipe(Box::new(Kept)));
+        builder.format(|line, record| writeln!(line, "{:5} {}: {}", record.level(), record.target(), record.args()));
     } else {
         builder.target(env_logger::Target::Pipe(Box::new(Noted)));
     }

@@ -291,9 +291,10 @@ impl App {
                     self.device.clone_from(source);
                 }
                 if let Some(record) = DeviceRecord::of(&news) {
-                    output::keep(&record.human());
-                    self.keep(record.human());
-                    self.say(record.human(), self.away);
+                    let line = record.human();
+                    output::keep(&line);
+                    self.say(&*line, self.away);
+                    self.keep(line);
                 }
             }
             News::Ended => self.stream = Stream::Ended,

@@ -36,6 +36,13 @@ fn typed(app: &mut App, text: &str) {
     }
 }
 
+/// Types a list and sends it.
+fn entered(app: &mut App, text: &str) {
+    key(app, KeyCode::Char('a'));
+    typed(app, text);
+    key(app, KeyCode::Enter);
+}
+
 fn detection(id: u64, name: &str, start: u64) -> Detection {
     let (end, emitted) = (start + 8_000, start + 12_000);
     Detection { keyword: KeywordId(id), name: name.into(), score: 0.87, start, end, emitted }
@@ -157,9 +164,7 @@ fn lines_that_are_pasted_are_keywords() {
 #[test]
 fn what_is_refused_of_a_list_is_told_beside_what_is_not() {
     let mut app = app();
-    key(&mut app, KeyCode::Char('a'));
-    typed(&mut app, "good, sad, better");
-    key(&mut app, KeyCode::Enter);
+    entered(&mut app, "good, sad, better");
     app.on(Event::Engine(News::KeywordAdded(listened(2, "good", "G UH D"))));
     app.on(Event::Engine(News::KeywordRefused { text: "sad".into(), reason: "`sad` is too sad".into() }));
     app.on(Event::Engine(News::KeywordAdded(listened(3, "better", "B EH T ER"))));
@@ -171,9 +176,7 @@ fn what_is_refused_of_a_list_is_told_beside_what_is_not() {
 fn what_is_refused_can_be_mended() {
     let mut app = app();
     let asked = "zebra, x=[ZZ]";
-    key(&mut app, KeyCode::Char('a'));
-    typed(&mut app, asked);
-    key(&mut app, KeyCode::Enter);
+    entered(&mut app, asked);
     let refused =
         |text: &str| News::KeywordRefused { text: text.into(), reason: "`ZZ` is not an ARPAbet phone".into() };
     app.on(Event::Engine(refused(asked)));
@@ -183,16 +186,12 @@ fn what_is_refused_can_be_mended() {
     assert!(lines[23].contains("`ZZ` is not"), "{}", lines[23]);
     assert_eq!((key(&mut app, KeyCode::Esc), app.mode.clone()), (None, Mode::Watch));
     // Before the answer too, Esc is about the line.
-    key(&mut app, KeyCode::Char('a'));
-    typed(&mut app, asked);
-    key(&mut app, KeyCode::Enter);
+    entered(&mut app, asked);
     assert_eq!(key(&mut app, KeyCode::Esc), None);
     app.on(Event::Engine(refused(asked)));
     assert_eq!(app.mode, Mode::Watch);
     // One of several that is there already leaves the others as they are.
-    key(&mut app, KeyCode::Char('a'));
-    typed(&mut app, "hello,go on");
-    key(&mut app, KeyCode::Enter);
+    entered(&mut app, "hello,go on");
     app.on(Event::Engine(refused("hello")));
     assert_eq!(app.mode, Mode::Watch);
 }
@@ -200,9 +199,7 @@ fn what_is_refused_can_be_mended() {
 #[test]
 fn all_that_was_added_is_told_and_so_is_what_goes() {
     let mut app = app();
-    key(&mut app, KeyCode::Char('a'));
-    typed(&mut app, "go, wait");
-    key(&mut app, KeyCode::Enter);
+    entered(&mut app, "go, wait");
     app.on(Event::Engine(News::KeywordAdded(listened(2, "go", "G OW"))));
     app.on(Event::Engine(News::KeywordAdded(listened(3, "wait", "W EY T"))));
     let lines = drawn(&app, 80, 24);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use kws_live::text::same_name;
 
 pub use command::Template;
 
@@ -73,7 +74,7 @@ impl Exec {
 
     fn start(&mut self, record: &Record) {
         let name = &record.keyword;
-        if self.running.iter().any(|r| r.name.to_lowercase() == name.to_lowercase()) {
+        if self.running.iter().any(|r| same_name(&r.name, name)) {
             self.count.skipped.fetch_add(1, Ordering::Relaxed);
             log::info!("exec for `{name}` is skipped: the one before still runs");
             return;
