@@ -6,21 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{PROGRAM, run, text};
+use common::pulse::within;
+use common::{PROGRAM, output, run, text};
 use serde_json::Value;
 
 /// A machine on which no sound server can be reached.
 fn without_sound(args: &[&str]) -> (tempfile::TempDir, Command) {
     let home = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(PROGRAM);
-    command.arg("doctor").args(args).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
-    command.env_remove("PULSE_SERVER").env_remove("KWS_LOG");
+    let mut command = within(home.path(), PROGRAM);
+    command.arg("doctor").args(args);
     (home, command)
 }
 
 /// The checks by name, and the status of the program.
 fn checks(command: &mut Command) -> (Vec<Value>, Option<i32>, String) {
-    let out = command.output().expect("the program starts");
+    let out = output(command);
     let lines = text(&out.stdout).lines().map(|l| serde_json::from_str(l).expect("an object a line")).collect();
     (lines, out.status.code(), text(&out.stderr))
 }
@@ -55,7 +55,7 @@ fn a_machine_without_a_microphone_fails_in_that_alone_and_says_what_to_do() {
 
     // The same for people.
     let (_home, mut command) = without_sound(&[]);
-    let out = command.output().expect("the program starts");
+    let out = output(&mut command);
     let lines = text(&out.stdout);
     assert_eq!((out.status.code(), lines.lines().count()), (Some(2), 7), "{lines}");
     assert!(!text(&out.stderr).contains("say something"), "nothing is recorded: {}", text(&out.stderr));
@@ -152,7 +152,7 @@ fn a_wrong_option_takes_one_line() {
 #[cfg(all(target_os = "linux", feature = "mic"))]
 #[test]
 fn a_microphone_is_opened_and_its_level_told() {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{TryRecvError, channel};
     use std::thread;
 
     let server = match common::pulse::Server::start() {
@@ -169,11 +169,12 @@ fn a_microphone_is_opened_and_its_level_told() {
     assert!(text("microphone", &found).contains(" Hz, 2 channels"), "{found:?}");
     assert!(text("level", &found).contains("muted"), "{found:?}");
 
-    // Somebody speaks all the time.
-    let over = AtomicBool::new(false);
+    // Somebody speaks all the time, until the channel is closed: also by a panic, as the scope waits for its threads.
     thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Acquire) {
+        let (speaking, over) = channel::<()>();
+        let server = &server;
+        scope.spawn(move || {
+            while over.try_recv() == Err(TryRecvError::Empty) {
                 server.play();
             }
         });
@@ -182,7 +183,7 @@ fn a_microphone_is_opened_and_its_level_told() {
             let (found, status, _) = checks(server.within(PROGRAM).args(["doctor", "--json"]));
             status == Some(0) && text("level", &found).starts_with("peak -")
         });
-        over.store(true, Ordering::Release);
+        drop(speaking);
         assert!(well, "it hears what is played");
     });
 }

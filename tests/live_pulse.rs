@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::pulse::{Server, within};
-use common::{PROGRAM, Running, skip, text, wait_until};
+use common::{LOW, PROGRAM, Running, output, skip, text, wait_until};
 use serde_json::Value;
 
 /// One after the other: sound in real time and other work at the same time do not go well together on two cores.
@@ -23,7 +23,7 @@ fn server() -> Option<Server> {
 }
 
 fn listen(server: &Server, more: &[&str]) -> Running {
-    let args = ["--keywords", "hello,stop", "--input", "mic", "--json", "--threshold", "0.05", "--stats"];
+    let args = ["--keywords", "hello,stop", "--input", "mic", "--json", "--threshold", LOW, "--stats"];
     let mut command = server.within(PROGRAM);
     Running::start(command.args(args).args(more).stdout(Stdio::piped()))
 }
@@ -32,7 +32,7 @@ fn listen(server: &Server, more: &[&str]) -> Running {
 fn the_default_device_is_listed_and_can_be_named() {
     let _alone = alone();
     let Some(server) = server() else { return };
-    let list = text(&server.within(PROGRAM).arg("devices").output().expect("the program starts").stdout);
+    let list = text(&output(server.within(PROGRAM).arg("devices")).stdout);
     let marked: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("* ")).collect();
     assert_eq!(marked.len(), 1, "{list}");
     let mut running = listen(&server, &["--duration", "0.2"]);
@@ -108,7 +108,7 @@ fn device_event(running: &Running, state: &str) -> Value {
 fn what_is_played_is_heard_through_the_microphone() {
     let _alone = alone();
     let Some(server) = server() else { return };
-    let devices = server.within(PROGRAM).arg("devices").output().expect("the program starts");
+    let devices = output(server.within(PROGRAM).arg("devices"));
     assert_eq!(devices.status.code(), Some(0), "{}", text(&devices.stderr));
     assert!(text(&devices.stdout).contains("48000 Hz, 2 channels"), "{}", text(&devices.stdout));
 
@@ -141,7 +141,7 @@ fn a_server_that_is_killed_and_started_again_costs_only_the_time_between() {
     let _alone = alone();
     let Some(mut server) = server() else { return };
     let mut running = listen(&server, &["--listen", "127.0.0.1:0"]);
-    let address = running.note("answering at").rsplit('/').next().expect("an address").to_owned();
+    let address = common::address(&running.note("answering at"));
     running.note("stop:");
     let first = say_hello(&server, &running);
     let mut events = common::Events::open(&address);
@@ -202,8 +202,8 @@ fn a_source_that_is_unplugged_is_heard_again_once_it_is_back() {
 fn a_microphone_that_is_not_there_at_the_start_is_waited_for_if_asked() {
     let _alone = alone();
     let home = tempfile::tempdir().expect("a folder");
-    let args = ["--keywords", "hello,stop", "--json", "--threshold", "0.05"];
-    let out = within(home.path(), PROGRAM).args(args).output().expect("the program starts");
+    let args = ["--keywords", "hello,stop", "--json", "--threshold", LOW];
+    let out = output(within(home.path(), PROGRAM).args(args));
     if out.status.code() != Some(2) {
         skip("this machine has a microphone without a sound server");
         return;
@@ -263,7 +263,7 @@ fn a_server_that_hangs_from_the_start_holds_up_nothing() {
     assert_eq!(running.terminate().code(), Some(0));
     for args in [&["--keywords", "hello,stop", "--input", "mic", "--json"][..], &["devices"]] {
         server.signal("STOP");
-        let out = server.within(PROGRAM).args(args).output().expect("the program starts");
+        let out = output(server.within(PROGRAM).args(args));
         // Not for longer: the server's queue of those that wait for it is short.
         server.signal("CONT");
         let error = text(&out.stderr);

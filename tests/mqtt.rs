@@ -7,17 +7,14 @@ mod protocol;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use common::mosquitto::{Broker, Listener, Message};
-use common::{PATIENCE, Running, Tiny, bytes, installed, program, samples, skip, text, wait_until};
+use common::mosquitto::{Broker, Listener, Message, free_port};
+use common::{LOW, Running, Tiny, address, bytes, ended, get, installed, program, samples, skip, text, wait_until};
 use serde_json::Value;
 
-/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
-const LOW: &str = "0.05";
 /// The topic of the program under test.
 const BASE: &str = "test/kws";
 
@@ -39,8 +36,7 @@ impl Live {
         command.args(["--listen", "127.0.0.1:0"]).args(args).envs(environment.iter().copied());
         let mut running = Running::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let sound = running.child.stdin.take();
-        let line = running.note("answering at");
-        let http = line.rsplit('/').next().expect("an address").to_owned();
+        let http = address(&running.note("answering at"));
         running.note("listening to");
         Self { running, sound, heard: 0, http }
     }
@@ -72,13 +68,7 @@ impl Live {
     }
 
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.http).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.http);
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("text");
-        answer
+        get(&self.http, path)
     }
 
     /// One value of /metrics; 0 if there is none.
@@ -99,7 +89,7 @@ impl Live {
     /// Ends it as a power cut would; the results.
     fn kill(mut self) -> Vec<Value> {
         self.running.signal("KILL");
-        self.running.child.wait().expect("it ends");
+        ended(&mut self.running.child, "what was killed");
         self.running.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect()
     }
 }
@@ -334,7 +324,7 @@ fn tls_trusts_the_authority_that_is_named_and_no_other() {
         return;
     }
     let more = "listener TLS 127.0.0.1\ncertfile FOLDER/server.pem\nkeyfile FOLDER/server.key";
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = free_port();
     let Some(mut broker) = Broker::absent(&more.replace("TLS", &port.to_string())) else { return };
     certificates(broker.folder.path());
     broker.run();

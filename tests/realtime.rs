@@ -6,7 +6,6 @@
 //! allocate their outputs, and nothing here could change that; stand-ins that allocate nothing take their place, through
 //! [`Spotter::from_parts`], with the sizes of the real ones.
 
-use assert_no_alloc::{AllocDisabler, assert_no_alloc};
 use kws_live::audio::{CaptureReader, CaptureWriter, capture_ring};
 use kws_live::detect::{Embedding, Keyword, Pronunciation, ScorerConfig, WindowEmbedder};
 use kws_live::engine::{ClipConfig, ClipRecorder};
@@ -15,8 +14,18 @@ use kws_live::model::{Encoder, EncoderOutput, EncoderSpec, ModelError};
 use kws_live::spotter::{Detection, KeywordId, Spotter, SpotterConfig};
 use kws_live::text::{CLASSES, Phone};
 
+#[cfg(debug_assertions)]
+use assert_no_alloc::assert_no_alloc;
+
+#[cfg(debug_assertions)]
 #[global_allocator]
-static ALLOCATOR: AllocDisabler = AllocDisabler;
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;
+
+/// No test passes where no trap is set.
+#[cfg(not(debug_assertions))]
+fn assert_no_alloc<T>(_: impl FnOnce() -> T) -> T {
+    panic!("the trap is for builds with debug assertions: test without --release")
+}
 
 const PARTS: usize = 4;
 const PART_DIM: usize = 64;

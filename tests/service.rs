@@ -13,13 +13,10 @@ use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
-use common::{Running, Tiny, bytes, program, recording, records, run, samples, text, wait_until};
+use common::{LOW, Running, Tiny, before, bytes, ended, program, recording, records, run, samples, text, wait_until};
 use serde_json::Value;
 
-/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
-const LOW: &str = "0.05";
 /// The program, listening to standard input.
 struct Live {
     running: Running,
@@ -64,14 +61,6 @@ impl Live {
         let results = self.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect();
         (status, results, self.all_notes())
     }
-}
-
-/// The number before a word in the line of `--stats`.
-fn before(notes: &str, word: &str) -> usize {
-    let stats = notes.lines().find(|l| l.contains("first_audio")).expect("--stats");
-    let words: Vec<&str> = stats.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-    let at = words.iter().position(|w| *w == word).unwrap_or_else(|| panic!("`{word}` is not in {stats}"));
-    words[at - 1].parse().expect("a number")
 }
 
 fn on_file(args: &[&str]) -> std::process::Output {
@@ -131,8 +120,7 @@ fn a_reader_that_is_stuck_holds_up_nobody_else() {
     assert!(notes.iter().any(|l| l.contains("`stdout` has not finished")), "{notes:?}");
     // All of them, with the one in its hand.
     let stats = notes.iter().find(|l| l.contains("first_audio")).expect("--stats");
-    let heard = stats.split("detections ").nth(1).and_then(|rest| rest.split(',').next()).expect("a count");
-    assert_eq!(before(stats, "events").to_string(), heard, "{stats}");
+    assert_eq!(before(stats, "events") as f64, common::after(stats, "detections"), "{stats}");
     assert!(clips(Path::new(&dir)).len() >= 4);
 }
 
@@ -347,6 +335,7 @@ fn what_would_not_start_does_not_pass_the_check() {
         (format!("input = {here:?}"), Some("folder")),
         (format!("input = {:?}\ndevice = \"x\"", recording()), Some("--device")),
         ("input = \"-\"\nwait-for-device = true".into(), Some("--wait-for-device")),
+        (format!("{near} = 0.4"), Some("kws.toml: line 5: --save-near 0.4")),
         (format!("{near} = 0.5"), Some("above --sensitivity 0.5")),
         (format!("{near} = 0.25\nthreshold = 0.01"), Some("--threshold 0.01")),
         (format!("{near} = 0.75"), None),
@@ -359,6 +348,8 @@ fn what_would_not_start_does_not_pass_the_check() {
         let (error, same) = (text(&checked.stderr), text(&started.stderr));
         if let Some(part) = part {
             assert_eq!((checked.status.code(), started.status.code()), (Some(2), Some(2)), "{lines}: {error} {same}");
+            let told = (error.lines().count(), checked.stdout.len(), started.stdout.len());
+            assert_eq!(told, (1, 0, 0), "{lines}: {error}");
             assert!(error.contains(part) && same.contains(part), "{lines}: {error} {same}");
         } else {
             assert_eq!(checked.status.code(), Some(0), "{lines}: {error}");
@@ -380,19 +371,20 @@ fn a_port_that_the_service_itself_has_passes_the_check() {
 
 #[test]
 fn a_signal_that_comes_twice_is_one_and_a_late_one_ends_it_at_once() {
-    for (signals, status) in [(&["TERM", "INT", "HUP", "TERM"][..], 0), (&["HUP", "HUP"], 0), (&["TERM", "late"], 130)]
-    {
-        let mut live = Live::start(&["--keywords", "hello", "--exec", "sleep 3"]);
+    // Those of one wish by one shell, so that no stall makes one of them late; a hangup never is.
+    let wish = "kill -TERM $0; kill -INT $0; kill -HUP $0; kill -TERM $0";
+    let (hangups, late) = ("kill -HUP $0; sleep 0.1; kill -HUP $0", "kill -TERM $0; sleep 2; kill -TERM $0");
+    // What outlives the program holds none of its pipes.
+    let long = "sh -c 'exec sleep 20 >/dev/null 2>&1'";
+    for (signals, exec, status) in [(wish, "sleep 3", 0), (hangups, "sleep 3", 0), (late, long, 130)] {
+        let mut live = Live::start(&["--keywords", "hello", "--exec", exec]);
         live.note("hello:");
         live.hear(&samples());
         assert_eq!(live.result()["keyword"], "hello");
-        for name in signals {
-            let late = *name == "late";
-            std::thread::sleep(Duration::from_millis(if late { 1_500 } else { 50 }));
-            live.signal(if late { "TERM" } else { name });
-        }
-        let (ended, notes) = (live.child.wait().expect("it ends"), live.all_notes());
-        assert_eq!(ended.code(), Some(status), "{notes:?}");
+        let sent = Command::new("sh").args(["-c", signals, &live.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|s| s.success()), "{signals}");
+        let (end, notes) = (ended(&mut live.child, signals), live.all_notes());
+        assert_eq!(end.code(), Some(status), "{notes:?}");
         let told = notes.iter().any(|l| l.contains("exec 1 started 0 failed"));
         assert_eq!(told, status == 0, "{notes:?}");
     }

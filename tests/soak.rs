@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Running, bytes, program, samples};
+use common::{LOW, Running, after, bytes, ended, program, samples};
 use serde_json::Value;
 
 const RATE: f64 = 16_000.0;
@@ -42,20 +42,13 @@ fn resident(process: u32) -> u64 {
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("kB")
 }
 
-/// The number after a word in a line of counts.
-fn after(line: &str, word: &str) -> f64 {
-    let words: Vec<&str> = line.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-    let at = words.iter().position(|w| *w == word).unwrap_or_else(|| panic!("`{word}` is not in {line}"));
-    words[at + 1].parse().expect("a number")
-}
-
 #[test]
 fn hours_of_sound_leave_no_trace_in_memory_and_every_word_is_heard_in_time() {
     let hours: f64 = std::env::var("KWS_SOAK_HOURS").map_or(0.5, |h| h.parse().expect("KWS_SOAK_HOURS is a number"));
     let folder = tempfile::tempdir().expect("a folder");
     let clips = folder.path().join("clips");
     let (clips_arg, most) = (clips.display().to_string(), CLIPS.to_string());
-    let args = ["--keywords", "hello,station,umbrella", "--input", "-", "--json", "--stats", "--threshold", "0.05"];
+    let args = ["--keywords", "hello,station,umbrella", "--input", "-", "--json", "--stats", "--threshold", LOW];
     let save = ["--save", &clips_arg, "--save-max-files", &most];
     let mut running =
         Running::start(program(&[&args[..], &save].concat()).stdin(Stdio::piped()).stdout(Stdio::piped()));
@@ -76,7 +69,7 @@ fn hours_of_sound_leave_no_trace_in_memory_and_every_word_is_heard_in_time() {
         memory.push(resident(running.child.id()));
     }
     drop(sound);
-    assert!(running.child.wait().expect("it ends").success());
+    assert!(ended(&mut running.child, "what has heard it all").success());
     let results: Vec<Value> = running.results.iter().map(|l| serde_json::from_str(&l).expect("an object")).collect();
     let stats = running.all_notes().into_iter().find(|l| l.contains("first_audio")).expect("--stats");
 

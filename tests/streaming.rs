@@ -9,16 +9,13 @@ use kws_live::spotter::{Best, Detection, Spotter, SpotterConfig};
 use kws_live::text::parse_keywords;
 use proptest::prelude::*;
 
-/// Low enough for a detection or two with any model.
-const THRESHOLD: f32 = 0.05;
-
 fn spotter(chunk_frames: usize) -> Spotter {
     spotter_with(SpotterConfig { chunk_frames, ..SpotterConfig::default() })
 }
 
 fn spotter_with(mut config: SpotterConfig) -> Spotter {
     let bundle = Bundle::embedded().expect("the built-in model");
-    config.threshold = Some(THRESHOLD);
+    config.threshold = Some(common::LOW.parse().expect("a number"));
     let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
     let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
     for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {

@@ -8,19 +8,17 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::process::{ExitStatus, Stdio};
 
-use common::{PATIENCE, Running, bytes, program, recording, run, samples, text, wait_until};
+use common::{LOW, PATIENCE, Running, address, bytes, program, recording, run, samples, text, wait_until};
 use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
 use kws_live::spotter::{Spotter, SpotterConfig};
 use kws_live::text::parse_keywords;
 use serde_json::{Value, json};
 
-/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
-const LOW: f32 = 0.05;
 /// What the library hears in it: name and end, ms.
 fn expected(keywords: &str) -> Vec<(String, i64)> {
     let bundle = Bundle::embedded().expect("the model");
-    let config = SpotterConfig { threshold: Some(LOW), ..SpotterConfig::default() };
+    let config = SpotterConfig { threshold: Some(LOW.parse().expect("a number")), ..SpotterConfig::default() };
     let mut enroller = Enroller::new(&bundle, config.choice).expect("the model");
     let mut spotter = Spotter::new(&bundle, config).expect("the model");
     for spec in parse_keywords(keywords).expect("a list") {
@@ -55,10 +53,9 @@ impl DerefMut for Server {
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let mut command = program(&["--wyoming", "127.0.0.1:0", "--json", "--threshold", &LOW.to_string(), "--stats"]);
+        let mut command = program(&["--wyoming", "127.0.0.1:0", "--json", "--threshold", LOW, "--stats"]);
         let mut running = Running::start(command.args(args).stdout(Stdio::piped()));
-        let line = running.note("listening to Wyoming clients at tcp://");
-        let address = line.rsplit('/').next().expect("an address").to_owned();
+        let address = address(&running.note("listening to Wyoming clients at tcp://"));
         Self { running, address }
     }
 
@@ -408,15 +405,8 @@ fn names_that_are_not_there_are_one_line_a_connection() {
 #[test]
 fn the_http_end_counts_clients() {
     let mut server = Server::start(&["--keywords", "hello,stop", "--listen", "127.0.0.1:0"]);
-    let line = server.seen.iter().find(|l| l.contains("answering at")).expect("it says where");
-    let address = line.rsplit('/').next().expect("an address").to_owned();
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(&address).expect("it listens");
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("text");
-        answer
-    };
+    let address = address(server.seen.iter().find(|l| l.contains("answering at")).expect("it says where"));
+    let get = |path: &str| common::get(&address, path);
     server.note("stop:");
     let mut client = server.client();
     client.stream(&samples(), 0);

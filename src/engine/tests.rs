@@ -129,9 +129,7 @@ impl AudioSource for Script {
                     return Err(AudioError::Lost { device: "the script".into(), reason: "it says so\nhere".into() });
                 }
                 Some(Part::Gate(gate, at)) => {
-                    while gate.load(Ordering::Acquire) < at {
-                        thread::yield_now();
-                    }
+                    until(|| gate.load(Ordering::Acquire) >= at);
                     return Ok(Chunk::Idle);
                 }
                 Some(Part::Sound(n, loud)) => self.left = Some((n, loud)),

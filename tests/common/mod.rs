@@ -5,17 +5,21 @@
 pub mod mosquitto;
 pub mod pulse;
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// A bound on hanging, not on speed.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Low enough for any model that knows the word at all: these tests are about the program, not about accuracy.
+pub const LOW: &str = "0.05";
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kws-live");
@@ -34,7 +38,51 @@ pub fn program(args: &[&str]) -> Command {
 
 /// Runs the program to its end.
 pub fn run(args: &[&str]) -> Output {
-    program(args).output().expect("the program starts")
+    output(&mut program(args))
+}
+
+/// Runs any program to its end; it is given nothing to read.
+pub fn output(command: &mut Command) -> Output {
+    let what = format!("{command:?}");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    finish(child.unwrap_or_else(|e| panic!("{what} does not start: {e}")), &what)
+}
+
+/// What a process prints from now on, to its end; `what` says which it is.
+pub fn finish(mut child: Child, what: &str) -> Output {
+    drop(child.stdin.take());
+    let (stdout, stderr) = (child.stdout.take().map(whole), child.stderr.take().map(whole));
+    let status = ended(&mut child, what);
+    let all = |pipe: Option<Receiver<Vec<u8>>>| {
+        let bytes = pipe.map(|pipe| pipe.recv_timeout(PATIENCE));
+        bytes.map_or_else(Vec::new, |b| b.unwrap_or_else(|_| panic!("{what} has ended, and its output has not")))
+    };
+    Output { status, stdout: all(stdout), stderr: all(stderr) }
+}
+
+/// All bytes of a pipe, read on a thread of its own.
+fn whole(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (give, all) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("it can be read");
+        give.send(bytes)
+    });
+    all
+}
+
+/// Waits until a process has ended. One that does not is killed, and `what` says which it was.
+pub fn ended(child: &mut Child, what: &str) -> ExitStatus {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().expect("it is a child") {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    panic!("{what} does not end");
 }
 
 /// What a run printed, as text.
@@ -83,16 +131,20 @@ impl Drop for Tiny {
     }
 }
 
-/// Says why a test did not run: a skipped test must be seen in the log.
+/// Says why a test did not run: a skipped test must be seen in the log, and in the file that `KWS_SKIPPED` names.
 #[allow(clippy::print_stderr, reason = "the test harness shows stderr")]
 pub fn skip(reason: &str) {
     eprintln!("SKIPPED: {reason}");
+    if let Some(list) = std::env::var_os("KWS_SKIPPED") {
+        let mut list = OpenOptions::new().create(true).append(true).open(list).expect("the list of skipped tests");
+        list.write_all(format!("{reason}\n").as_bytes()).expect("room for a line");
+    }
 }
 
 /// Waits until `ready`, at most a minute: a bound on hanging, not on speed.
 pub fn wait_until(mut ready: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
-    while started.elapsed() < Duration::from_mins(1) {
+    while started.elapsed() < PATIENCE {
         if ready() {
             return true;
         }
@@ -123,6 +175,28 @@ pub fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (give, lines) = channel();
     std::thread::spawn(move || BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|l| give.send(l)));
     lines
+}
+
+/// The number before a word in the line of `--stats`.
+pub fn before(notes: &str, word: &str) -> usize {
+    beside(notes, word, -1).parse().expect("a number")
+}
+
+/// The number after it.
+pub fn after(notes: &str, word: &str) -> f64 {
+    beside(notes, word, 1).parse().expect("a number")
+}
+
+fn beside<'a>(notes: &'a str, word: &str, step: isize) -> &'a str {
+    let stats = notes.lines().find(|l| l.contains("first_audio")).expect("--stats");
+    let words: Vec<&str> = stats.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    let at = words.iter().position(|w| *w == word).unwrap_or_else(|| panic!("`{word}` is not in {stats}"));
+    at.checked_add_signed(step).and_then(|at| words.get(at).copied()).expect("a word beside it")
+}
+
+/// The address at the end of a note.
+pub fn address(note: &str) -> String {
+    note.rsplit('/').next().expect("an address").to_owned()
 }
 
 /// Sends a request over HTTP; the whole answer.
@@ -220,13 +294,18 @@ impl Running {
     /// Ends it with a signal; its status.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
-        self.child.wait().expect("it ends")
+        ended(&mut self.child, "the program, asked to end,")
     }
 
     /// All notes, once it has ended.
     pub fn all_notes(&mut self) -> Vec<String> {
-        self.seen.extend(self.notes.iter());
-        std::mem::take(&mut self.seen)
+        loop {
+            match self.notes.recv_timeout(PATIENCE) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => return std::mem::take(&mut self.seen),
+                Err(RecvTimeoutError::Timeout) => panic!("its stderr does not end: {:?}", self.seen),
+            }
+        }
     }
 }
 

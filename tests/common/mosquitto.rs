@@ -8,12 +8,17 @@ use std::sync::mpsc::Receiver;
 
 use serde_json::Value;
 
-use super::{PATIENCE, installed, lines, signal, skip, wait_until};
+use super::{PATIENCE, installed, lines, output, signal, skip, text, wait_until};
 
 /// Debian puts it where only root looks for programs.
 fn mosquitto() -> String {
     let debian = "/usr/sbin/mosquitto";
     if Path::new(debian).exists() { debian.into() } else { "mosquitto".into() }
+}
+
+/// A port that nobody has at the moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
 /// A mosquitto of this test alone.
@@ -32,8 +37,7 @@ impl Broker {
             skip("mosquitto or mosquitto-clients is not installed");
             return None;
         }
-        let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
         let path = folder.path().display();
         let anonymous = if more.contains("password_file") { "" } else { "allow_anonymous true\n" };
         // Kept after every change, so that a subscriber's session outlives a broker that is killed.
@@ -45,20 +49,36 @@ impl Broker {
         Some(Self { folder, port, child: None })
     }
 
+    /// On one of three ports: somebody may take one before it does.
     pub fn start(more: &str) -> Option<Self> {
-        let mut broker = Self::absent(more)?;
-        broker.run();
-        Some(broker)
+        let mut why = String::new();
+        for _ in 0..3 {
+            let mut broker = Self::absent(more)?;
+            match broker.attempt() {
+                Ok(()) => return Some(broker),
+                Err(log) => why = log,
+            }
+        }
+        panic!("mosquitto does not start: {why}");
     }
 
     /// Starts it, again or for the first time, and waits until it answers.
     pub fn run(&mut self) {
+        self.attempt().unwrap_or_else(|log| panic!("mosquitto does not start: {log}"));
+    }
+
+    /// The same; its log if it ends instead.
+    fn attempt(&mut self) -> Result<(), String> {
         let log = fs::File::create(self.path("log")).expect("room");
         let config = self.path("mosquitto.conf");
         let command = Command::new(mosquitto()).arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn();
-        self.child = Some(command.expect("mosquitto starts"));
-        let answers = wait_until(|| TcpStream::connect(("127.0.0.1", self.port)).is_ok());
-        assert!(answers, "{}", fs::read_to_string(self.path("log")).unwrap_or_default());
+        let child = self.child.insert(command.expect("mosquitto starts"));
+        let mut ended = false;
+        let answers = wait_until(|| {
+            ended = child.try_wait().is_ok_and(|status| status.is_some());
+            ended || TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        if answers && !ended { Ok(()) } else { Err(fs::read_to_string(self.path("log")).unwrap_or_default()) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -89,8 +109,8 @@ impl Broker {
     }
 
     pub fn say(&self, args: &[&str]) {
-        let status = self.client("mosquitto_pub", args).status();
-        assert!(status.is_ok_and(|s| s.success()), "{args:?}");
+        let out = output(&mut self.client("mosquitto_pub", args));
+        assert!(out.status.success(), "{args:?}: {}", text(&out.stderr));
     }
 
     /// What is retained below a topic now: topics and texts, in the order of the topics.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::{installed, recording, signal, wait_until};
+use super::{installed, output, recording, signal, text, wait_until};
 
 /// The server; ended with the test.
 pub struct Server {
@@ -53,23 +53,23 @@ impl Server {
 
     /// The microphone is unplugged.
     pub fn unplug(&self) {
-        let status = self.within("pactl").args(["unload-module", "module-null-sink"]).status();
-        assert!(status.is_ok_and(|s| s.success()), "there is a sink");
+        let out = output(self.within("pactl").args(["unload-module", "module-null-sink"]));
+        assert!(out.status.success(), "there is a sink: {}", text(&out.stderr));
     }
 
     /// And plugged in again.
     pub fn plug_in(&self) {
         let load = ["load-module", "module-null-sink", "sink_name=vmic", "rate=48000", "channels=2"];
         for args in [&load[..], &["set-default-source", "vmic.monitor"]] {
-            let out = self.within("pactl").args(args).output();
-            assert!(out.is_ok_and(|o| o.status.success()), "the server takes it");
+            let out = output(self.within("pactl").args(args));
+            assert!(out.status.success(), "the server takes it: {}", text(&out.stderr));
         }
     }
 
     /// Plays the recording into the microphone, to its end.
     pub fn play(&self) {
-        let played = self.within("paplay").args(["-d", "vmic"]).arg(recording()).status();
-        assert!(played.is_ok_and(|s| s.success()), "it plays");
+        let out = output(self.within("paplay").args(["-d", "vmic"]).arg(recording()));
+        assert!(out.status.success(), "it plays: {}", text(&out.stderr));
     }
 
     /// A program that knows no other sound server than this.
@@ -81,13 +81,13 @@ impl Server {
         let mut ended = false;
         let up = wait_until(|| {
             ended = self.child.try_wait().is_ok_and(|status| status.is_some());
-            ended || self.within("pactl").arg("info").output().is_ok_and(|out| out.status.success())
+            ended || output(self.within("pactl").arg("info")).status.success()
         });
         if ended || !up {
             return Err("the PulseAudio server does not start here".into());
         }
-        let set = self.within("pactl").args(["set-default-source", "vmic.monitor"]).status();
-        if set.is_ok_and(|s| s.success()) { Ok(()) } else { Err("the null sink has no monitor".into()) }
+        let set = output(self.within("pactl").args(["set-default-source", "vmic.monitor"])).status;
+        if set.success() { Ok(()) } else { Err("the null sink has no monitor".into()) }
     }
 }
 

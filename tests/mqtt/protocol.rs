@@ -1,5 +1,9 @@
 //! A broker that breaks the protocol: a few bytes by hand.
 
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+
+use super::common::PATIENCE;
 use super::*;
 
 /// Reads a packet; its first byte.

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::channel;
 
-use super::common::{PATIENCE, lines, signal};
+use super::common::{PATIENCE, finish, lines, signal};
 use super::*;
 
 /// A pipe that will not take a byte: full before the program's first line.
@@ -28,13 +28,7 @@ fn a_stderr_that_nobody_reads_holds_up_nothing() {
         while !heard() {}
     }
     signal(&child, "TERM");
-    let mut status = None;
-    let ended = wait_until(|| {
-        status = child.try_wait().expect("it is a child");
-        status.is_some()
-    });
-    let _ = child.kill();
-    assert!(ended && status.and_then(|s| s.code()) == Some(0), "{status:?}");
+    assert_eq!(ended(&mut child, "what nobody reads").code(), Some(0));
 }
 
 /// Opens a pipe of the file system to write, once somebody reads it.
@@ -60,7 +54,8 @@ fn signals_that_come_while_it_loads_are_kept() {
         running
     };
     let mut asked = start("TERM");
-    assert_eq!(asked.child.wait().expect("it ends").code(), Some(0), "{:?}", asked.all_notes());
+    let status = ended(&mut asked.child, "what was asked while it loaded");
+    assert_eq!(status.code(), Some(0), "{:?}", asked.all_notes());
     let mut again = start("HUP");
     again.note("hello:");
     reach(&words).write_all(b"stop\n").expect("it reads");
@@ -74,7 +69,8 @@ fn a_stdout_that_fails_ends_it_and_all_counts_are_told() {
     let file = recording().display().to_string();
     let args = ["--input", &file, "--json", "--threshold", LOW, "--stats", "--keywords", "hello,stop"];
     let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
-    let out = program(&args).stdout(full).stderr(Stdio::piped()).output().expect("the program starts");
+    let child = program(&args).stdout(full).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let out = finish(child, "what cannot write");
     let notes = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{notes}");
     assert!(notes.contains("cannot write to standard output") && notes.contains("first_audio"), "{notes}");

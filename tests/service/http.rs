@@ -2,15 +2,14 @@
 
 use std::io::Read;
 use std::net::{Shutdown, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::common::{Events, ask, get};
+use super::common::{Events, PATIENCE, address, ask, get, output};
 use super::*;
 
 impl Live {
     fn address(&self) -> String {
-        let line = self.seen.iter().find(|l| l.contains("answering at")).expect("it says where");
-        line.rsplit('/').next().expect("an address").to_owned()
+        address(self.seen.iter().find(|l| l.contains("answering at")).expect("it says where"))
     }
 }
 
@@ -75,7 +74,7 @@ fn a_web_socket_brings_the_same_events() {
             request.headers_mut().insert("Origin", origin.parse().expect("a header"));
         }
         let stream = TcpStream::connect(&address).expect("it listens");
-        stream.set_read_timeout(Some(super::common::PATIENCE)).expect("a number");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
         tungstenite::client(request, stream).map(|(socket, _)| socket).map_err(|error| match error {
             HandshakeError::Failure(Error::Http(refused)) => refused.status().as_u16(),
             other => panic!("{other}"),
@@ -126,7 +125,7 @@ fn a_token_that_cannot_be_read_is_no_open_door() {
     let file = recording().display().to_string();
     let token = OsStr::from_bytes(b"secr\xffet");
     let mut command = program(&["--input", &file, "--keywords", "hello", "--listen", "127.0.0.1:0"]);
-    let out = command.env("KWS_LISTEN_TOKEN", token).output().expect("the program starts");
+    let out = output(command.env("KWS_LISTEN_TOKEN", token));
     assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{}", text(&out.stderr));
     assert!(text(&out.stderr).contains("KWS_LISTEN_TOKEN"), "{}", text(&out.stderr));
 }
@@ -156,6 +155,7 @@ fn clients_that_hold_on_take_no_more_than_their_places() {
     let gone = Instant::now();
     let free = wait_until(|| {
         let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a number");
         write!(stream, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("it reads");
         let mut status = [0; 12];
         stream.read_exact(&mut status).is_ok_and(|()| status.ends_with(b"200"))
@@ -193,11 +193,11 @@ fn the_environment_can_hold_it() {
     file.write_all(b"keywords = \"hello\"\nlisten = \"0.0.0.0:0\"\n").expect("room on the disk");
     let mut command = program(&["--check-config", "--config"]);
     command.arg(file.path());
-    let error = |command: &mut Command| text(&command.output().expect("the program starts").stderr);
+    let error = |command: &mut Command| text(&output(command).stderr);
     let without = error(command.env_remove("KWS_LISTEN_TOKEN"));
     assert!(without.contains("--listen-token"), "{without}");
     assert!(error(command.env("KWS_LISTEN_TOKEN", " ")).contains("is empty"));
-    assert_eq!(command.env("KWS_LISTEN_TOKEN", "secret").status().expect("the program starts").code(), Some(0));
+    assert_eq!(output(command.env("KWS_LISTEN_TOKEN", "secret")).status.code(), Some(0));
 }
 
 #[test]

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn one_at_a_time_for_a_keyword() {
-        let count = run(exec("sleep 0.5", Duration::from_mins(1)), &["stop", "Stop", "go on", "stop"]);
+        let count = run(exec("sleep 2", Duration::from_mins(1)), &["stop", "Stop", "go on", "stop"]);
         assert_eq!((count.started(), count.skipped(), count.failed()), (2, 2, 0));
     }
 
