@@ -91,9 +91,13 @@ def record(files, raw, wav):
 
 
 def words_for(count):
-    """So many keywords: pronounceable made-up phone strings behind the real words."""
+    """So many keywords: pronounceable made-up phone strings behind the real words, no two alike."""
     phones = "B AE D K IY L M AO N S IH T P ER F AH R OW G EH Z UW V AY W SH".split()
-    made = [f"w{i}=[{' '.join(phones[(i * 7 + j * (3 + i % 5)) % len(phones)] for j in range(4 + i % 5))}]" for i in range(count)]
+    made = []
+    for i in range(count):
+        # The first phone and the length tell 130 of them apart, the step between phones the rest.
+        first, step = i * 7, 3 + i % 5 + i // 130 * 2
+        made.append(f"w{i}=[{' '.join(phones[(first + j * step) % len(phones)] for j in range(4 + i % 5))}]")
     return ",".join((WORDS + made)[:count])
 
 

@@ -220,7 +220,7 @@ impl Spotter {
         }
     }
 
-    /// Moves the common threshold.
+    /// Moves the common threshold, also where [`SpotterConfig::threshold`] had set it; what [`Spotter::set_threshold`] gave a keyword stays.
     pub fn set_sensitivity(&mut self, sensitivity: f32) {
         self.config.sensitivity = sensitivity;
         self.config.threshold = None;

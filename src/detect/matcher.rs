@@ -273,3 +273,111 @@ impl Matcher {
         self.recent.fill([f32::NEG_INFINITY; PATH_MEMORY]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Embedding, Pronunciation};
+    use crate::text::{BLANK, CLASSES, parse_phones};
+
+    /// Embeds the mean of two channels as its direction.
+    struct Direction;
+
+    impl WindowEmbedder for Direction {
+        fn dim(&self) -> usize {
+            2
+        }
+
+        fn embed(&mut self, pooled: &[f32], out: &mut [f32]) -> Result<(), ModelError> {
+            for (mean, out) in pooled.chunks_exact(2).zip(out.chunks_exact_mut(2)) {
+                let norm = mean[0].hypot(mean[1]);
+                out.copy_from_slice(&[mean[0] / norm, mean[1] / norm]);
+            }
+            Ok(())
+        }
+    }
+
+    fn way(phones: &str, direction: [f32; 2], frames: (f32, f32)) -> Pronunciation {
+        Pronunciation {
+            phones: parse_phones(phones).expect("ARPAbet"),
+            embedding: Embedding::new(direction.to_vec()).expect("a direction"),
+            frames: Some(frames),
+            level: None,
+        }
+    }
+
+    /// A matcher over windows of up to five frames of two channels.
+    fn matcher() -> Matcher {
+        let spec = EncoderSpec {
+            mels: 1,
+            stride: 1,
+            delay_frames: 0,
+            memory_frames: 0,
+            classes: CLASSES,
+            parts: 1,
+            part_dim: 2,
+        };
+        let scorer = ScorerConfig {
+            // Nothing is compared with the first: what is embedded begins with the second.
+            window_frames: vec![1, 2, 3, 5],
+            cos_scale: 1.0,
+            cos_bias: 0.0,
+            fusion: [0.0, 1.0, 0.1, 0.0],
+            ..ScorerConfig::default()
+        };
+        let mut matcher = Matcher::new(scorer, &spec, Box::new(Direction), 0.03);
+        let keyword = |pronunciations| Keyword { name: "word".into(), pronunciations, threshold: None };
+        let two_ways = keyword(vec![way("S", [1.0, 0.0], (2.0, 3.0)), way("", [1.0, 4.0], (3.0, 5.0))]);
+        let one_way = keyword(vec![way("", [0.0, 1.0], (2.0, 2.0))]);
+        matcher.set_keywords([&two_ways, &one_way].into_iter());
+        matcher
+    }
+
+    #[test]
+    fn the_best_window_of_the_best_way_counts_by_hand_and_in_chunks_of_any_size() {
+        let (x, y) = ([1.0, 0.0], [0.0, 1.0]);
+        let proj = [y, y, x, y, y, x, x, x].concat();
+        // S is heard in frame 1, half a nat below the blank, and remembered for six frames.
+        let mut phones = vec![-20.0; 8 * CLASSES];
+        phones.chunks_exact_mut(CLASSES).for_each(|frame| frame[BLANK] = 0.0);
+        phones[CLASSES + way("S", x, (1.0, 1.0)).phones[0].id()] = -0.5;
+        let mut matcher = matcher();
+        let mut hear = |sizes: &[usize]| {
+            matcher.reset();
+            let (mut told, mut from) = (Vec::new(), 0);
+            for &frames in sizes {
+                let to = from + frames;
+                let chunk = EncoderOutput {
+                    frames,
+                    phones: phones[from * CLASSES..to * CLASSES].to_vec(),
+                    proj: proj[from * 2..to * 2].to_vec(),
+                };
+                matcher.process(&chunk, 0, |_, keyword, score| told.push((keyword, score))).expect("scored");
+                from = to;
+            }
+            told
+        };
+        let whole = hear(&[8]);
+        assert_eq!(whole.len(), 16);
+        // Cosine, path, and span of each keyword, from frame 4 on.
+        let want = [
+            // (1, 4) itself, in all five frames.
+            [(1.0, 0.0, 0, 5), (1.0, 0.0, 3, 5)],
+            // (1, 2) with (1, 4), in three frames; five would be 0.942, the first way 0.707.
+            [(9.0 / 85_f32.sqrt(), 0.0, 3, 6), (0.5_f32.sqrt(), 0.0, 4, 6)],
+            // The first way, in two frames.
+            [(1.0, -0.5, 5, 7), (0.0, 0.0, 5, 7)],
+            // (3, 2) with (1, 4), in five frames: the first way has a cosine of 1, but S is forgotten.
+            [(11.0 / 221_f32.sqrt(), 0.0, 3, 8), (0.0, 0.0, 6, 8)],
+        ];
+        for ((keyword, score), (cosine, path, start, end)) in whole[8..].iter().zip(want.concat()) {
+            let near = |got: f32, want: f32| (got - want).abs() < 1e-6;
+            assert!(near(score.cosine, cosine) && near(score.path, path), "keyword {keyword}: {score:?}");
+            assert_eq!((score.peak.start, score.peak.end), (start, end), "keyword {keyword}: {score:?}");
+            assert!(near(score.peak.score, sigmoid(cosine + 0.1 * path)), "keyword {keyword}: {score:?}");
+        }
+        for sizes in [&[1; 8][..], &[3, 5], &[6, 1, 1]] {
+            assert_eq!(hear(sizes), whole);
+        }
+    }
+}

@@ -274,6 +274,9 @@ mod tests {
             ("format = 1", "format = 7", "format"),
             ("ahead = [", "ahead = [1,", "encoder.ahead"),
             ("    40,\n    2,", "    40,\n    1000000000000,", "encoder.states[0][1]"),
+            ("[files.\"encoder.onnx\"]", "[files.\"../encoder.onnx\"]", "`files` is `../encoder.onnx`"),
+            ("[files.\"encoder.onnx\"]", "[files.\"a/encoder.onnx\"]", "`files` is `a/encoder.onnx`"),
+            ("[files.\"encoder.onnx\"]", "[files.\".encoder.onnx\"]", "`files` is `.encoder.onnx`"),
         ] {
             let error =
                 write(&embedded::own::MANIFEST.replacen(from, to, 1), whole).expect("a manifest that does not fit");

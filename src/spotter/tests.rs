@@ -184,3 +184,24 @@ fn no_word_ends_behind_the_end_of_the_stream() {
         assert!(heard == 2 || samples < 12_000, "{heard} in {samples}");
     }
 }
+
+#[test]
+fn the_sensitivity_moves_all_thresholds_but_a_keyword_s_own() {
+    let (mut spotter, _) = spotter(None, SpotterConfig { threshold: Some(0.6), ..SpotterConfig::default() });
+    let a = spotter.keywords().next().expect("a keyword").id;
+    spotter.set_threshold(a, 0.3);
+    let thresholds = |spotter: &Spotter| spotter.keywords().map(|k| k.threshold).collect::<Vec<f32>>();
+    assert_eq!(thresholds(&spotter), [0.3, 0.6]);
+    spotter.set_sensitivity(0.75);
+    spotter.add(keyword("c"));
+    spotter.add(Keyword { threshold: Some(0.7), ..keyword("d") });
+    // A quarter over the model's own point, 0.5: odds of one to ten.
+    let want = [0.3, 1.0 / 11.0, 1.0 / 11.0, 0.7];
+    let near = |(got, want): (&f32, &f32)| (got - want).abs() < 1e-6;
+    assert!(thresholds(&spotter).iter().zip(&want).all(near), "{:?}", thresholds(&spotter));
+    // All score 0.95. Deaf is 100 to one.
+    spotter.set_sensitivity(0.0);
+    let mut heard = Vec::new();
+    spotter.process(&vec![0.0; 32_000], |hit| heard.push(hit.name.to_string())).expect("it runs");
+    assert_eq!(heard, ["a", "d"]);
+}

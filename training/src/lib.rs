@@ -17,4 +17,6 @@ pub mod optim;
 pub mod rivals;
 mod spread;
 pub mod synth;
+#[cfg(test)]
+mod testing;
 mod whole;

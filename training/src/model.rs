@@ -265,13 +265,14 @@ fn marked(pairs: &[(i64, i64)], rows: i64, columns: i64) -> Tensor {
 mod tests {
     use super::*;
     use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
+    use crate::testing::seeded;
     use kws_live::frontend::FrontendConfig;
 
     #[test]
     fn a_teacher_has_nothing_to_say_to_itself_and_much_to_others() {
         let stream = |width, ahead: i64| StreamConfig { width, ahead: vec![ahead], ..StreamConfig::tiny() };
         let text = TextConfig::tiny();
-        tch::manual_seed(3);
+        let _alone = seeded(3);
         let model = |config: &StreamConfig| StreamModel::new(Device::Cpu, config, &text);
         // The teacher is wider and looks further ahead.
         let (student, teacher) = (model(&stream(24, 1)), model(&stream(32, 2)));

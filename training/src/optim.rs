@@ -182,11 +182,12 @@ impl Optimizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::seeded;
     use tch::Device;
 
     #[test]
     fn orthogonal_updates_move_every_direction_alike() {
-        tch::manual_seed(2);
+        let _alone = seeded(2);
         for shape in [[6, 40], [40, 6]] {
             // Singular values a hundred times apart.
             let stretch = Tensor::from_slice(&[100.0_f32, 10.0, 1.0, 3.0, 30.0, 1.0]);

@@ -363,3 +363,28 @@ impl Record {
         format!("{file}{:7.2} - {:.2} s  {:.2}  {}\n", self.start, self.end, self.score, self.keyword)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_found_no_room_are_counted_before_the_next_one_that_does() {
+        let (give, lines) = bounded(2);
+        let queue = Queue { give, dropped: AtomicU64::new(0), ending: AtomicBool::new(false) };
+        let text = |line: Line| match line {
+            Line::Text(text) => Some(text),
+            Line::Mark(_) => None,
+        };
+        let read = || lines.try_iter().filter_map(text).collect::<Vec<String>>();
+        for line in ["one", "two", "three", "four", "five"] {
+            queue.note(line);
+        }
+        assert_eq!(read(), ["one\n", "two\n"]);
+        queue.note("six");
+        queue.note("seven");
+        assert_eq!(read(), ["kws-live: 3 lines are missing: nobody read them\nsix\n", "seven\n"]);
+        queue.note("eight");
+        assert_eq!(read(), ["eight\n"]);
+    }
+}

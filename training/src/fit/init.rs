@@ -249,10 +249,12 @@ mod tests {
     use super::*;
     use crate::data::{AugmentConfig, BatchConfig, Batcher, Shape, testing::tiny_corpus};
     use crate::export;
+    use crate::testing::seeded;
     use tch::Kind;
 
     #[test]
     fn a_grown_encoder_computes_what_the_smaller_one_did_and_learns_with_all_its_weights() {
+        let _alone = seeded(8);
         let text = TextConfig::tiny();
         let sized =
             |bottleneck, dilations| StreamConfig { bottleneck, dilations, ahead: vec![1], ..StreamConfig::tiny() };
@@ -292,6 +294,7 @@ mod tests {
 
     #[test]
     fn a_bundle_gives_back_what_was_exported() {
+        let _alone = seeded(9);
         let stream = StreamConfig { ahead: vec![1, 3], ..StreamConfig::tiny() };
         let text = TextConfig::tiny();
         let config = FitConfig { stream: stream.clone(), text: text.clone(), ..FitConfig::default() };

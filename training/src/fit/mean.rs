@@ -104,9 +104,11 @@ fn hear(model: &StreamModel, batch: &Batch) {
 mod tests {
     use super::*;
     use crate::net::{StreamConfig, TextConfig};
+    use crate::testing::seeded;
 
     #[test]
     fn every_weight_is_between_its_ends() {
+        let _alone = seeded(10);
         let stream = StreamConfig::tiny();
         let text = TextConfig::tiny();
         let model = || StreamModel::new(Device::Cpu, &stream, &text);

@@ -95,13 +95,14 @@ fn unfit(batch: &Batch, frames: f32) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::net::StreamConfig;
+    use crate::testing::seeded;
     use kws_live::text::parse_phones;
     use tch::Device;
     use tch::nn::VarStore;
 
     #[test]
     fn the_window_that_sounds_like_a_text_is_found_unless_the_text_is_said_there() {
-        tch::manual_seed(5);
+        let _alone = seeded(5);
         let vars = VarStore::new(Device::Cpu);
         let config = StreamConfig {
             width: 8,

@@ -163,10 +163,12 @@ impl JmclNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::seeded;
     use tch::nn::VarStore;
 
     #[test]
     fn the_paper_s_count_of_weights_within_one_per_cent() {
+        let _alone = seeded(6);
         let vars = VarStore::new(Device::Cpu);
         let _net = JmclNet::new(&vars.root(), &JmclConfig::default());
         let count = |prefix: &str| -> usize {
@@ -180,6 +182,7 @@ mod tests {
 
     #[test]
     fn padding_and_order_change_nothing() {
+        let _alone = seeded(6);
         let config = JmclConfig { mels: 5, embed: 4, layers: 2, hidden: 6, fc: 7, dim: 3 };
         let vars = VarStore::new(Device::Cpu);
         let net = JmclNet::new(&vars.root(), &config);

@@ -142,12 +142,13 @@ impl TextTower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::seeded;
     use kws_live::text::parse_phones;
     use tch::nn::VarStore;
 
     #[test]
     fn every_text_keeps_its_row_and_no_neighbour_changes_it() {
-        tch::manual_seed(4);
+        let _alone = seeded(4);
         let vars = VarStore::new(Device::Cpu);
         let config = TextConfig { embed: 6, width: 8, part_dim: 4 };
         let tower = TextTower::new(&vars.root(), &config, 4, 8);

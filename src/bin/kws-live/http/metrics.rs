@@ -138,6 +138,8 @@ fn label(keyword: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use kws_live::spotter::KeywordId;
 
     use super::*;
@@ -158,5 +160,23 @@ mod tests {
             assert!(value.is_some_and(f64::is_finite), "{line}");
         }
         assert!(!text.contains("kws_exec") && !text.contains("kws_clips"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_is_not_well_until_it_moves() {
+        let told = |state: &State| {
+            let (good, body) = health(state);
+            let body: serde_json::Value = serde_json::from_str(&body).expect("an object");
+            (good, body["status"].as_str().expect("a word").to_owned())
+        };
+        let state = State::new("a test".into(), Counts::default());
+        state.stood_still(STALLED);
+        assert_eq!(told(&state), (false, "stalled".into()));
+        state.counts.meters.add_heard(1_600);
+        assert_eq!(told(&state), (true, "ok".into()));
+        // Clients may be silent.
+        let state = State::new("a test".into(), Counts { wyoming: Some(Arc::default()), ..Counts::default() });
+        state.stood_still(STALLED);
+        assert_eq!(told(&state), (true, "ok".into()));
     }
 }

@@ -152,6 +152,13 @@ impl State {
         shared.moved.1.elapsed()
     }
 
+    /// As if it had stood still for so much longer.
+    #[cfg(test)]
+    pub fn stood_still(&self, longer: Duration) {
+        let mut shared = self.shared();
+        shared.moved.1 = shared.moved.1.checked_sub(longer).expect("a clock that has run so long");
+    }
+
     /// One more client of /events; `None` if there are enough.
     pub fn join(&self) -> Option<Client> {
         let place = Place::take(&self.streams, READERS)?;
