@@ -430,6 +430,22 @@ fn keywords_come_and_go_while_it_runs() {
 }
 
 #[test]
+fn the_sensitivity_moves_while_it_runs() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let mut parts = word_at(1);
+    parts.push(Part::Gate(gate.clone(), 1));
+    parts.extend(word_at(1));
+    let engine = start(script(parts), &["word"], &EngineConfig::default());
+    let meter = engine.keywords()[0].meter.clone();
+    until(|| meter.threshold() > 0.0);
+    assert!(meter.threshold() < 0.6, "{}", meter.threshold());
+    engine.send(Command::SetSensitivity(0.0)).expect("there is room");
+    gate.store(1, Ordering::Release);
+    assert!(matches!(engine.events().iter().last(), Some(Event::Ended)));
+    assert!(meter.threshold() > 0.98, "{}", meter.threshold());
+}
+
+#[test]
 fn a_paused_file_waits_and_a_paused_microphone_goes_unheard() {
     let gate = Arc::new(AtomicUsize::new(0));
     let mut parts = vec![Part::Gate(gate.clone(), 1)];

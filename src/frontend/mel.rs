@@ -56,6 +56,11 @@ impl MelBank {
         }
     }
 
+    /// Sum of all weights: of the bands, where every FFT bin has a power of 1.
+    pub fn weight(&self) -> f32 {
+        self.bands.iter().flat_map(|(_, weights)| weights).sum()
+    }
+
     /// Centre of band `i`, Hz.
     pub fn centre_hz(&self, i: usize) -> f32 {
         self.centres[i]

@@ -1,8 +1,9 @@
 //! Samples to log-mel frames: the one front end that training and runtime share.
 //!
 //! 16 kHz mono samples -> 25 ms Hann windows every 10 ms -> power spectrum (FFT 512) -> triangular mel bands ->
-//! natural log -> running mean removed per band ([`RunningMean`]).
+//! natural log over a floor that follows quiet streams down -> running mean removed per band ([`RunningMean`]).
 
+mod floor;
 mod mel;
 mod norm;
 
@@ -12,6 +13,7 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 use serde::{Deserialize, Serialize};
 
+use floor::Floor;
 pub use mel::MelBank;
 pub use norm::RunningMean;
 
@@ -42,7 +44,8 @@ pub struct FrontendConfig {
     pub low_hz: f32,
     /// Upper edge of the last band, Hz.
     pub high_hz: f32,
-    /// Added to the band power before the logarithm (about -80 dBFS of white noise).
+    /// Added to the band power before the logarithm (about -80 dBFS of white noise); less of it where the stream is quieter than
+    /// -40 dBFS.
     pub floor: f32,
     /// Time constant of the running mean, seconds; 0 turns the normalisation off.
     pub norm_seconds: f32,
@@ -97,6 +100,9 @@ pub struct LogMel {
     plan: Arc<dyn RealToComplex<f32>>,
     hann: Vec<f32>,
     bank: MelBank,
+    floor: Floor,
+    /// Sum of the bands of white noise of power 1.
+    unit: f32,
     norm: Option<RunningMean>,
     /// The last `window` samples or fewer, not yet analysed.
     pending: Vec<f32>,
@@ -146,9 +152,13 @@ impl LogMel {
             let frames = config.norm_seconds * config.sample_rate as f32 / config.hop as f32;
             RunningMean::new(config.mels as usize, frames, config.norm_gamma)
         });
+        let hann = hann(window);
+        let bank = MelBank::new(config);
         Ok(Self {
-            hann: hann(window),
-            bank: MelBank::new(config),
+            floor: Floor::new(config.floor, config.sample_rate as f32 / config.hop as f32),
+            unit: hann.iter().map(|w| w * w).sum::<f32>() * bank.weight(),
+            hann,
+            bank,
             norm,
             pending: vec![0.0; window],
             filled: 0,
@@ -206,6 +216,7 @@ impl LogMel {
     /// Forgets everything heard: afterwards it behaves as new.
     pub fn reset(&mut self) {
         self.filled = 0;
+        self.floor.reset();
         if let Some(norm) = &mut self.norm {
             norm.reset();
         }
@@ -222,8 +233,9 @@ impl LogMel {
             *p = c.norm_sqr();
         }
         self.bank.apply(&self.power, &mut self.frame);
+        let floor = self.floor.follow(self.frame.iter().sum::<f32>() / self.unit);
         for band in &mut self.frame {
-            *band = (*band + self.config.floor).ln();
+            *band = (*band + floor).ln();
         }
         for (level, bands) in self.levels.iter_mut().zip(self.frame.chunks(self.frame.len().div_ceil(LEVELS))) {
             *level = bands.iter().sum::<f32>() / bands.len() as f32;
@@ -299,11 +311,35 @@ mod tests {
         assert!(worst < 0.02, "26 dB of gain moved a band by {worst}");
     }
 
+    /// A hiss 30 dB below a tone, as weak sounds lie below a vowel, stands as high over the silence between in a quiet stream.
+    #[test]
+    fn weak_sounds_of_a_quiet_stream_are_heard() {
+        let contrast = |gain: f32| {
+            let hiss = noise(64_000);
+            let tone = |i: usize| (i as f32 * 0.3).sin();
+            let sample = |i: usize| match i / 1_600 % 4 {
+                0 => tone(i),
+                2 => 0.03 * hiss[i],
+                _ => 0.0,
+            };
+            let samples: Vec<f32> = (0..64_000).map(|i| gain * sample(i)).collect();
+            let out = frames(&FrontendConfig::default(), &samples);
+            // The last hiss and the silence behind it, a frame from the middle of each, bands of the upper half.
+            let upper = |frame: usize| out[frame * 40 + 20..(frame + 1) * 40].iter().sum::<f32>() / 20.0;
+            upper(384) - upper(394)
+        };
+        let (loud, quiet) = (contrast(0.01), contrast(0.000_6));
+        assert!(loud > 2.0, "{loud}");
+        assert!((loud - quiet).abs() < 0.3, "{loud} at -40 dB, {quiet} at -64 dB");
+    }
+
     #[test]
     fn silence_is_finite_and_flat() {
-        let out = frames(&FrontendConfig::default(), &vec![0.0; 8_000]);
-        assert_eq!(out.len() / 40, (8_000 - 400) / 160 + 1);
-        assert!(out.iter().all(|v| v.abs() < 1e-3));
+        let out = frames(&FrontendConfig::default(), &vec![0.0; 16_000 * 40]);
+        assert_eq!(out.len() / 40, (16_000 * 40 - 400) / 160 + 1);
+        // All bands alike: first they sink with the floor, then they stay.
+        assert!(out.chunks(40).all(|frame| frame.iter().all(|v| *v == frame[0] && (-7.0..1e-3).contains(v))));
+        assert!(out[out.len() - 40..].iter().all(|v| v.abs() < 1e-3));
     }
 
     #[test]

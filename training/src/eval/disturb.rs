@@ -10,14 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::data::{Corpus, convolve, direct_path_first, noise_gain};
 
-/// Sounds of the development sets to disturb recordings with.
-#[derive(Debug, Clone)]
+/// What is done to recordings: sounds of the development sets to disturb them with, and how loud they are.
+#[derive(Debug, Clone, Default)]
 pub struct Disturbed {
     noises: Arc<Vec<Vec<f32>>>,
     rooms: Arc<Vec<Vec<f32>>>,
     /// Signal-to-noise ratio, dB.
     snr_db: Option<f32>,
+    /// Root mean square of a recording, dB of full scale.
+    level_db: Option<f32>,
 }
+
+/// Steps of a 16-bit sample up to full scale.
+const STEPS: f32 = 32_768.0;
 
 /// Decodes a split of a corpus.
 fn decode(folder: &Path, split: &str) -> Result<Arc<Vec<Vec<f32>>>> {
@@ -29,9 +34,9 @@ fn decode(folder: &Path, split: &str) -> Result<Arc<Vec<Vec<f32>>>> {
 }
 
 impl Disturbed {
-    /// Nothing: the recording as it is.
-    pub fn none() -> Self {
-        Self { noises: Arc::default(), rooms: Arc::default(), snr_db: None }
+    /// Each recording as loud as this, dB of full scale (root mean square), in steps of 16 bits, as a microphone gives it.
+    pub fn level(level_db: f32) -> Self {
+        Self { level_db: Some(level_db), ..Self::default() }
     }
 
     /// Noise of `data/noise` at a signal-to-noise ratio.
@@ -39,7 +44,7 @@ impl Disturbed {
     /// # Errors
     /// If the sounds cannot be read.
     pub fn noise(data: &Path, split: &str, snr_db: f32) -> Result<Self> {
-        Ok(Self { noises: decode(&data.join("noise"), split)?, rooms: Arc::default(), snr_db: Some(snr_db) })
+        Ok(Self { noises: decode(&data.join("noise"), split)?, snr_db: Some(snr_db), ..Self::default() })
     }
 
     /// A measured room of `data/rooms`.
@@ -47,7 +52,7 @@ impl Disturbed {
     /// # Errors
     /// If the responses cannot be read.
     pub fn room(data: &Path, split: &str) -> Result<Self> {
-        Ok(Self { noises: Arc::default(), rooms: decode(&data.join("rooms"), split)?, snr_db: None })
+        Ok(Self { rooms: decode(&data.join("rooms"), split)?, ..Self::default() })
     }
 
     /// The recording as it is heard; which sound is drawn depends on its `name` alone, wherever the data lies.
@@ -75,6 +80,13 @@ impl Disturbed {
             let gain = noise_gain(&out[speech], &noise, snr);
             out.iter_mut().zip(&noise).for_each(|(s, n)| *s += gain * n);
         }
+        if let Some(level) = self.level_db {
+            let power = out.iter().map(|s| s * s).sum::<f32>() / out.len().max(1) as f32;
+            let gain = 10_f32.powf(level / 20.0) / power.sqrt().max(1e-9);
+            for sample in &mut out {
+                *sample = (*sample * gain * STEPS).round() / STEPS;
+            }
+        }
         out
     }
 }
@@ -86,7 +98,7 @@ mod tests {
     #[test]
     fn noise_comes_at_its_ratio_and_is_the_same_every_time() {
         let tone: Vec<f32> = (0..4_000).map(|i| (i as f32 * 0.7).sin()).collect();
-        let noisy = Disturbed { noises: Arc::new(vec![tone]), rooms: Arc::default(), snr_db: Some(10.0) };
+        let noisy = Disturbed { noises: Arc::new(vec![tone]), snr_db: Some(10.0), ..Disturbed::default() };
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
         let heard = noisy.apply("a.wav", &clean);
         assert_eq!(heard, noisy.apply("a.wav", &clean));
@@ -106,12 +118,22 @@ mod tests {
     fn a_room_smears_and_keeps_the_level() {
         let mut response = vec![0.0; 800];
         (response[100], response[500]) = (1.0, 0.5);
-        let room = Disturbed { noises: Arc::default(), rooms: Arc::new(vec![response]), snr_db: None };
+        let room = Disturbed { rooms: Arc::new(vec![response]), ..Disturbed::default() };
         let mut click = vec![0.0; 1_600];
         click[200] = 1.0;
         let heard = room.apply("a.wav", &click);
         // The direct path comes at once, the echo 400 samples later.
         assert!((heard[600] / heard[200] - 0.5).abs() < 1e-3, "{} {}", heard[200], heard[600]);
         assert!((heard.iter().map(|s| s * s).sum::<f32>() - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_level_is_reached_in_steps_of_sixteen_bits() {
+        let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
+        let heard = Disturbed::level(-60.0).apply("a.wav", &clean);
+        let power = heard.iter().map(|s| s * s).sum::<f32>() / 16_000.0;
+        assert!((10.0 * power.log10() + 60.0).abs() < 0.1, "{power}");
+        assert!(heard.iter().all(|s| (s * STEPS).fract() == 0.0));
+        assert_eq!(Disturbed::level(-60.0).apply("a.wav", &[0.0; 100]), [0.0; 100]);
     }
 }

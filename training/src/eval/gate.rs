@@ -110,7 +110,7 @@ pub fn run(args: &GateArgs) -> Result<()> {
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
     let keywords: Vec<Keyword> =
         words.iter().map(|w| Ok(enroller.text(&KeywordSpec::new(w))?)).collect::<Result<_>>()?;
-    let around = args.snr.map_or(Ok(Disturbed::none()), |snr| Disturbed::noise(&args.data, &args.split, snr))?;
+    let around = args.snr.map_or(Ok(Disturbed::default()), |snr| Disturbed::noise(&args.data, &args.split, snr))?;
     let quiet = (args.quiet * RATE) as usize;
     let hear = |gate: bool| {
         let config = SpotterConfig { gate, ..SpotterConfig::default() };

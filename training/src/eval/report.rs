@@ -38,6 +38,8 @@ pub struct ReportArgs {
 
 /// Signal-to-noise ratios at which wake words are heard again, dB.
 const SNR: [f32; 3] = [20.0, 10.0, 0.0];
+/// Levels of all recordings at which wake words are measured, dB of full scale.
+const LEVELS: [f32; 2] = [-60.0, -70.0];
 /// Words that are said alone in clips of short-words/dev.
 const SHORT: &str = "happy,open,close,print,bed,cat";
 
@@ -120,6 +122,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         half: Half::All,
         snr: None,
         room: false,
+        level: None,
         threads,
     };
     let wake = wake::measure(&wake_args)?;
@@ -131,7 +134,12 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         disturbed.push((format!("noise at {snr} dB"), heard));
     }
     said("wake words, rooms");
-    disturbed.push(("measured rooms".into(), wake::measure(&WakeArgs { room: true, ..wake_args })?));
+    disturbed.push(("measured rooms".into(), wake::measure(&WakeArgs { room: true, ..wake_args.clone() })?));
+    for level in LEVELS {
+        said(&format!("wake words, recordings at {level} dB"));
+        let heard = wake::measure(&WakeArgs { level: Some(level), ..wake_args.clone() })?;
+        disturbed.push((format!("every recording at {level} dB of full scale"), heard));
+    }
     said("windows");
     let windows = windows::measure(&WindowsArgs {
         data: data.clone(),

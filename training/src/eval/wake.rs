@@ -42,6 +42,9 @@ pub struct WakeArgs {
     /// A measured room of the same split, in place of noise.
     #[arg(long, conflicts_with = "snr")]
     pub room: bool,
+    /// Every recording at this level, dB of full scale (root mean square), in place of noise or a room.
+    #[arg(long, allow_hyphen_values = true, conflicts_with_all = ["snr", "room"])]
+    pub level: Option<f32>,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -156,12 +159,13 @@ pub fn measure(args: &WakeArgs) -> Result<WakeReport> {
             words.push(extra);
         }
     }
-    let disturbed = match (args.snr, args.room) {
-        (Some(snr), _) => Some(Disturbed::noise(&args.data, &args.split, snr)?),
-        (None, true) => Some(Disturbed::room(&args.data, &args.split)?),
-        (None, false) => None,
+    let disturbed = match (args.snr, args.room, args.level) {
+        (Some(snr), ..) => Some(Disturbed::noise(&args.data, &args.split, snr)?),
+        (_, true, _) => Some(Disturbed::room(&args.data, &args.split)?),
+        (.., level) => level.map(Disturbed::level),
     };
-    for recording in recordings.iter_mut().filter(|r| !OTHER.contains(&r.corpus.as_str())) {
+    // A quiet microphone gives noise and music quietly too.
+    for recording in recordings.iter_mut().filter(|r| args.level.is_some() || !OTHER.contains(&r.corpus.as_str())) {
         recording.disturbed.clone_from(&disturbed);
     }
     let mut enroller = Enroller::new(&bundle, BackendChoice::default())?;
