@@ -228,15 +228,23 @@ fn the_unit_and_the_configuration_of_the_examples_are_good() {
         skip("systemd-analyze is not installed (apt-get install systemd)");
         return;
     }
-    // With a program that is there, as the tool looks for it.
-    let unit = fs::read_to_string(examples.join("kws-live.service")).expect("the unit");
-    let unit = unit.replace("/usr/local/bin/kws-live", common::PROGRAM);
-    let file = folder.path().join("kws-live.service");
-    fs::write(&file, unit).expect("room on the disk");
-    let out = Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("it starts");
-    let said = text(&out.stderr);
-    let about = said.lines().filter(|l| l.contains("kws-live")).collect::<Vec<_>>();
-    assert!(out.status.success() && about.is_empty(), "{said}");
+    let verified = |name: &str, manager: &str| {
+        // With a program that is there, as the tool looks for it.
+        let unit = fs::read_to_string(examples.join(name)).expect("the unit");
+        let unit = unit.replace("/usr/local/bin/kws-live", common::PROGRAM);
+        let file = folder.path().join(name);
+        fs::write(&file, unit).expect("room on the disk");
+        let mut analyze = Command::new("systemd-analyze");
+        // A session's manager has a folder of its own.
+        let out = analyze.args([manager, "verify"]).arg(&file).env("XDG_RUNTIME_DIR", folder.path()).output();
+        let out = out.expect("it starts");
+        let said = text(&out.stderr);
+        let about = said.lines().filter(|l| l.contains("kws-live")).collect::<Vec<_>>();
+        assert!(out.status.success() && about.is_empty(), "{said}");
+        file
+    };
+    verified("kws-live-user.service", "--user");
+    let file = verified("kws-live.service", "--system");
     // The measure of its exposure, times ten; 13 when it was written.
     let out =
         Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=15"]).arg(&file).output();
