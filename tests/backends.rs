@@ -4,20 +4,14 @@
 mod common;
 
 use kws_live::audio::decode_16k;
-use kws_live::enrol::Enroller;
 use kws_live::model::{Backend, BackendChoice, Bundle, ModelError, Provider};
 use kws_live::spotter::{SpotError, Spotter, SpotterConfig};
-use kws_live::text::parse_keywords;
 
 /// Scores of every keyword after every 90 ms, and the pronunciation guessed for a made-up word.
 fn scores(bundle: &Bundle, backend: Backend) -> Vec<f32> {
     let choice = BackendChoice { backend, provider: Provider::Cpu };
-    let mut enroller = Enroller::new(bundle, choice).expect("the built-in model");
-    let mut spotter =
-        Spotter::new(bundle, SpotterConfig { choice, ..SpotterConfig::default() }).expect("the built-in model");
-    for spec in parse_keywords("hello, stop, blorptastic").expect("three words") {
-        spotter.add(enroller.text(&spec).expect("sayable words"));
-    }
+    let config = SpotterConfig { choice, ..SpotterConfig::default() };
+    let mut spotter = common::spotter(bundle, config, "hello, stop, blorptastic");
     let samples = decode_16k(&common::recording()).expect("the fixture");
     let mut out = Vec::new();
     for piece in samples.chunks(1_440) {

@@ -1,14 +1,14 @@
 //! The front end against values computed by its definition (the generator lies beside them), and the models against what they heard
 //! when they were made.
 
+mod common;
+
 use std::path::Path;
 
 use kws_live::audio::decode_16k;
-use kws_live::enrol::Enroller;
 use kws_live::frontend::{FrontendConfig, log_mel};
 use kws_live::model::Bundle;
-use kws_live::spotter::{Spotter, SpotterConfig};
-use kws_live::text::parse_keywords;
+use kws_live::spotter::SpotterConfig;
 
 #[test]
 fn log_mel_is_what_its_definition_says() {
@@ -32,15 +32,11 @@ fn log_mel_is_what_its_definition_says() {
 
 /// Detections of a model at its own threshold in the fixture, a line each: model, keyword, start and end in seconds, score.
 fn heard(model: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bundle = Bundle::load(&root.join("models").join(model)).expect("the model");
-    let config = SpotterConfig::default();
-    let mut enroller = Enroller::new(&bundle, config.choice).expect("the model");
-    let mut spotter = Spotter::new(&bundle, config).expect("the model");
-    for spec in parse_keywords("hello, yellow, station, nation, stop, top").expect("words") {
-        spotter.add(enroller.text(&spec).expect("words of the lexicon"));
-    }
-    let samples = decode_16k(&root.join("tests/fixtures/hello-stop.wav")).expect("the fixture");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let bundle = Bundle::load(&models.join(model)).expect("the model");
+    let keywords = "hello, yellow, station, nation, stop, top";
+    let mut spotter = common::spotter(&bundle, SpotterConfig::default(), keywords);
+    let samples = decode_16k(&common::recording()).expect("the fixture");
     let mut out = Vec::new();
     let mut tell = |hit: &kws_live::spotter::Detection| {
         let second = |sample: u64| sample as f64 / 16_000.0;

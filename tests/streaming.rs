@@ -3,10 +3,8 @@
 mod common;
 
 use kws_live::audio::decode_16k;
-use kws_live::enrol::Enroller;
-use kws_live::model::{BackendChoice, Bundle};
+use kws_live::model::Bundle;
 use kws_live::spotter::{Best, Detection, Spotter, SpotterConfig};
-use kws_live::text::parse_keywords;
 use proptest::prelude::*;
 
 fn spotter(chunk_frames: usize) -> Spotter {
@@ -16,12 +14,7 @@ fn spotter(chunk_frames: usize) -> Spotter {
 fn spotter_with(mut config: SpotterConfig) -> Spotter {
     let bundle = Bundle::embedded().expect("the built-in model");
     config.threshold = Some(common::LOW.parse().expect("a number"));
-    let mut enroller = Enroller::new(&bundle, BackendChoice::default()).expect("the built-in model");
-    let mut spotter = Spotter::new(&bundle, config).expect("the built-in model");
-    for spec in parse_keywords("hello, yellow, stop, top, station, nation, train").expect("words") {
-        spotter.add(enroller.text(&spec).expect("words of the lexicon"));
-    }
-    spotter
+    common::spotter(&bundle, config, "hello, yellow, stop, top, station, nation, train")
 }
 
 /// What a stream gives, fed in pieces of the given sizes, over and over.

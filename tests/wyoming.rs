@@ -9,21 +9,15 @@ use std::ops::{Deref, DerefMut};
 use std::process::{ExitStatus, Stdio};
 
 use common::{LOW, PATIENCE, Running, address, bytes, program, recording, run, samples, text, wait_until};
-use kws_live::enrol::Enroller;
 use kws_live::model::Bundle;
-use kws_live::spotter::{Spotter, SpotterConfig};
-use kws_live::text::parse_keywords;
+use kws_live::spotter::SpotterConfig;
 use serde_json::{Value, json};
 
 /// What the library hears in it: name and end, ms.
 fn expected(keywords: &str) -> Vec<(String, i64)> {
     let bundle = Bundle::embedded().expect("the model");
     let config = SpotterConfig { threshold: Some(LOW.parse().expect("a number")), ..SpotterConfig::default() };
-    let mut enroller = Enroller::new(&bundle, config.choice).expect("the model");
-    let mut spotter = Spotter::new(&bundle, config).expect("the model");
-    for spec in parse_keywords(keywords).expect("a list") {
-        spotter.add(enroller.text(&spec).expect("a word"));
-    }
+    let mut spotter = common::spotter(&bundle, config, keywords);
     let sound: Vec<f32> = samples().iter().map(|s| f32::from(*s) / 32_768.0).collect();
     let mut found = Vec::new();
     spotter.process(&sound, |hit| found.push((hit.name.to_string(), hit.end as i64 / 16))).expect("it runs");

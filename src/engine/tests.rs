@@ -432,10 +432,7 @@ fn keywords_come_and_go_while_it_runs() {
 #[test]
 fn the_sensitivity_moves_while_it_runs() {
     let gate = Arc::new(AtomicUsize::new(0));
-    let mut parts = word_at(1);
-    parts.push(Part::Gate(gate.clone(), 1));
-    parts.extend(word_at(1));
-    let engine = start(script(parts), &["word"], &EngineConfig::default());
+    let engine = start(script(vec![Part::Gate(gate.clone(), 1)]), &["word"], &EngineConfig::default());
     let meter = engine.keywords()[0].meter.clone();
     until(|| meter.threshold() > 0.0);
     assert!(meter.threshold() < 0.6, "{}", meter.threshold());

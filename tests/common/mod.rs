@@ -13,6 +13,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use kws_live::enrol::Enroller;
+use kws_live::model::Bundle;
+use kws_live::spotter::{Spotter, SpotterConfig};
+use kws_live::text::parse_keywords;
 use serde_json::Value;
 
 /// A bound on hanging, not on speed.
@@ -34,6 +38,16 @@ pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args).env_remove("KWS_LOG").stdin(Stdio::null());
     command
+}
+
+/// A spotter with a list of keywords.
+pub fn spotter(bundle: &Bundle, config: SpotterConfig, keywords: &str) -> Spotter {
+    let mut enroller = Enroller::new(bundle, config.choice).expect("the model");
+    let mut spotter = Spotter::new(bundle, config).expect("the model");
+    for spec in parse_keywords(keywords).expect("a list") {
+        spotter.add(enroller.text(&spec).expect("sayable words"));
+    }
+    spotter
 }
 
 /// Runs the program to its end.

@@ -139,7 +139,8 @@ fn uniform(rng: &mut SmallRng, [low, high]: [f32; 2]) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }
 
-fn power(x: &[f32]) -> f32 {
+/// Mean square.
+pub(crate) fn power(x: &[f32]) -> f32 {
     x.iter().map(|s| s * s).sum::<f32>() / x.len().max(1) as f32
 }
 

@@ -16,7 +16,7 @@ pub(crate) mod testing;
 mod words;
 
 pub use augment::{AugmentConfig, Augmenter};
-pub(crate) use augment::{convolve, direct_path_first, noise_gain};
+pub(crate) use augment::{convolve, direct_path_first, noise_gain, power};
 pub use batch::{Batch, BatchConfig, Batcher, Shape};
 pub(crate) use cache::sample_at;
 pub use cache::{Cache, Clip, RATE};

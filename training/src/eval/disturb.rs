@@ -8,7 +8,7 @@ use kws_live::audio::decode_16k;
 use realfft::RealFftPlanner;
 use sha2::{Digest, Sha256};
 
-use crate::data::{Corpus, convolve, direct_path_first, noise_gain};
+use crate::data::{Corpus, convolve, direct_path_first, noise_gain, power};
 
 /// What is done to recordings: sounds of the development sets to disturb them with, and how loud they are.
 #[derive(Debug, Clone, Default)]
@@ -81,8 +81,7 @@ impl Disturbed {
             out.iter_mut().zip(&noise).for_each(|(s, n)| *s += gain * n);
         }
         if let Some(level) = self.level_db {
-            let power = out.iter().map(|s| s * s).sum::<f32>() / out.len().max(1) as f32;
-            let gain = 10_f32.powf(level / 20.0) / power.sqrt().max(1e-9);
+            let gain = 10_f32.powf(level / 20.0) / power(&out).sqrt().max(1e-9);
             for sample in &mut out {
                 *sample = (*sample * gain * STEPS).round() / STEPS;
             }
@@ -131,8 +130,7 @@ mod tests {
     fn a_level_is_reached_in_steps_of_sixteen_bits() {
         let clean: Vec<f32> = (0..16_000).map(|i| (i as f32 * 0.05).sin() * 0.2).collect();
         let heard = Disturbed::level(-60.0).apply("a.wav", &clean);
-        let power = heard.iter().map(|s| s * s).sum::<f32>() / 16_000.0;
-        assert!((10.0 * power.log10() + 60.0).abs() < 0.1, "{power}");
+        assert!((10.0 * power(&heard).log10() + 60.0).abs() < 0.1, "{}", power(&heard));
         assert!(heard.iter().all(|s| (s * STEPS).fract() == 0.0));
         assert_eq!(Disturbed::level(-60.0).apply("a.wav", &[0.0; 100]), [0.0; 100]);
     }
