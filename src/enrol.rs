@@ -152,7 +152,7 @@ impl Enroller {
                 self.pronunciation(phones, embedding, None)
             })
             .collect::<Result<_, EnrolError>>()?;
-        Ok(Keyword { name: spec.name.clone(), pronunciations, threshold: None })
+        Ok(Keyword { name: spec.name.clone(), pronunciations, threshold: spec.threshold })
     }
 
     fn pronunciation(

@@ -64,6 +64,8 @@ fn bad_inputs_take_one_line_and_status_2() {
         (live(&["--keywords", "hello,,stop"]), "empty"),
         (live(&["--keywords", "x=[NO SUCH PHONES]"]), "ARPAbet"),
         (live(&["--keywords", "!!!"]), "!!!"),
+        (live(&["--keywords", "hello@1.5"]), "hello@0.7"),
+        (live(&["--example", "hello@1.5=a.wav"]), "hello@0.7"),
         (live(&["--keywords", "hello", "--sensitivity", "1.5"]), "from 0 to 1"),
         (live(&["--keywords", "hello", "--threshold", "nan"]), "from 0 to 1"),
         (live(&["--keywords", "hello", "--duration", "0"]), "seconds"),
@@ -88,6 +90,8 @@ fn bad_inputs_take_one_line_and_status_2() {
         (owned(&["--keywords", "hello", "--model", &path, "--input", &file]), "manifest.toml"),
         (owned(&["scan", "--keywords", "hello"]), "FILE"),
         (owned(&["scan", &file]), "--keywords"),
+        (owned(&["scan", "--search", "--keywords", "stop,hello@0.7", &file]), "`hello@0.7`: a search"),
+        (owned(&["scan", "--search", "--example", "hello@0.7=a.wav", &file]), "`hello@0.7`: a search"),
         (owned(&["scan", "--keywords", "hello", "-"]), "kws-live --input -"),
         (owned(&["phones", "?!"]), "?!"),
         (owned(&["completions", "no-shell"]), "no-shell"),
@@ -139,6 +143,16 @@ fn nothing_heard_is_status_1() {
     let file = recording().display().to_string();
     let out = run(&["--keywords", "hello", "--input", &file, "--no-tui", "--threshold", "1"]);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_keyword_goes_by_its_own_threshold() {
+    let file = recording().display().to_string();
+    let out = run(&["scan", "--json", "--keywords", "hello@1.0,stop", "--threshold", LOW, &file]);
+    let found = records(&out.stdout);
+    assert!(!found.is_empty() && found.iter().all(|r| r["keyword"] == "stop"), "{found:?}");
+    let out = run(&["--json", "--keywords", &format!("hello@{LOW}"), "--threshold", "1", "--input", &file]);
+    assert!(records(&out.stdout).iter().any(|r| r["keyword"] == "hello"), "{}", text(&out.stderr));
 }
 
 #[test]
@@ -446,7 +460,10 @@ fn a_recording_is_found_by_a_piece_of_itself() {
     assert_eq!(found[0]["keyword"], "greeting");
     let start = found[0]["start"].as_f64().expect("seconds");
     assert!((0.3..1.2).contains(&start), "{found:?}");
-    // It is heard as a word.
+    // It is heard as a word, and has the threshold that is given with it.
+    let own = example.replace("greeting", "greeting@1.0");
+    let out = run(&["--json", "--threshold", LOW, "--example", &own, "--input", &file]);
+    assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "{}", text(&out.stderr));
     let live = run(&["--json", "--example", &example, "--input", &file]);
     let told = text(&live.stderr);
     assert!(told.contains("greeting: HH AH L OW") || told.contains("greeting: HH EH L OW"), "{told}");

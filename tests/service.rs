@@ -340,8 +340,11 @@ fn what_would_not_start_does_not_pass_the_check() {
         (format!("{near} = 0.25\nthreshold = 0.01"), Some("--threshold 0.01")),
         (format!("{near} = 0.75"), None),
         (format!("{near} = 0.25\nthreshold = 1"), None),
+        (format!("{near} = 0.75\nkeywords = \"hello@0.01\""), Some("the keywords' own thresholds")),
+        (format!("{near} = 0.25\nkeywords = \"stop, hello@1.0\""), None),
     ] {
-        fs::write(&file, format!("keywords = \"hello\"\nno-tui = true\n{lines}\n")).expect("room on the disk");
+        let keywords = if lines.contains("\nkeywords") { "" } else { "keywords = \"hello\"" };
+        fs::write(&file, format!("{keywords}\nno-tui = true\n{lines}\n")).expect("room on the disk");
         let file = file.display().to_string();
         let checked = run(&["--config", &file, "--check-config"]);
         let started = run(&["--config", &file]);

@@ -30,7 +30,7 @@ pub fn keywords(bundle: &Bundle, count: usize) -> Vec<Keyword> {
                 (state >> 33) % n
             };
             let phones = (0..4 + next(6)).filter_map(|_| Phone::from_id(1 + next(39) as usize)).collect();
-            let spec = KeywordSpec { name: format!("word {i}"), phones: vec![phones] };
+            let spec = KeywordSpec { phones: vec![phones], ..KeywordSpec::new(&format!("word {i}")) };
             enroller.text(&spec).expect("phones")
         })
         .collect()

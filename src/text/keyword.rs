@@ -4,18 +4,20 @@ use super::number::parts_thousands;
 use super::{Phone, TextError, parse_phones};
 
 /// A keyword as typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeywordSpec {
     /// Its text, spaces made single.
     pub name: String,
     /// Pronunciations given with it; none to derive them from the text.
     pub phones: Vec<Vec<Phone>>,
+    /// Threshold of its own, over 0 to 1; that of all keywords if not given.
+    pub threshold: Option<f32>,
 }
 
 impl KeywordSpec {
     /// A keyword to be pronounced as it is written.
     pub fn new(text: &str) -> Self {
-        Self { name: text.split_whitespace().collect::<Vec<_>>().join(" "), phones: Vec::new() }
+        Self { name: text.split_whitespace().collect::<Vec<_>>().join(" "), phones: Vec::new(), threshold: None }
     }
 }
 
@@ -27,20 +29,24 @@ pub fn same_name(a: &str, b: &str) -> bool {
 /// Reads a list such as `hello, smart mirror, siobhan=[SH AH V AO N]`.
 ///
 /// Commas part keywords, but not thousands: `1,000` and `100,200` are numbers, `1,2,3` and `100, 200` lists. `NAME=[PHONES]` gives
-/// ARPAbet, with `|` between several ways. A keyword that is named again is merged into the first of its name, and all pronunciations
-/// given for it count.
+/// ARPAbet, with `|` between several ways. Either may end with `@0.7`, a threshold of its own. A keyword that is named again is merged
+/// into the first of its name: all pronunciations given for it count, and the first threshold.
 ///
 /// # Errors
-/// [`TextError::Empty`] for a list without a keyword or with an empty place, [`TextError::Brackets`],
+/// [`TextError::Empty`] for a list without a keyword or with an empty place, [`TextError::Brackets`], [`TextError::Threshold`],
 /// [`TextError::UnknownPhone`].
 pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
     let mut out: Vec<KeywordSpec> = Vec::new();
     for item in split(list)? {
+        let (item, last) = own_threshold(item)?;
         let (text, phones) = match item.split_once('=') {
             Some((name, given)) if given.trim_start().starts_with('[') => (name, Some(given.trim())),
             _ => (item, None),
         };
-        let mut spec = KeywordSpec::new(text);
+        // It may stand behind the name too, as with recordings.
+        let (text, first) = if phones.is_some() { own_threshold(text)? } else { (text, None) };
+        let threshold = first.or(last);
+        let mut spec = KeywordSpec { threshold, ..KeywordSpec::new(text) };
         if spec.name.is_empty() {
             return Err(TextError::Empty);
         }
@@ -54,7 +60,10 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
             return Err(brackets());
         }
         match out.iter_mut().find(|s| same_name(&s.name, &spec.name)) {
-            Some(first) => first.phones.extend(spec.phones),
+            Some(first) => {
+                first.phones.extend(spec.phones);
+                first.threshold = first.threshold.or(spec.threshold);
+            }
             None => out.push(spec),
         }
     }
@@ -63,6 +72,21 @@ pub fn parse_keywords(list: &str) -> Result<Vec<KeywordSpec>, TextError> {
         spec.phones.dedup();
     }
     if out.is_empty() { Err(TextError::Empty) } else { Ok(out) }
+}
+
+/// Takes the threshold off the end of a keyword: `@` and a number with a point in it, such as `@0.7`. `@7` is read aloud.
+///
+/// # Errors
+/// [`TextError::Threshold`] for a number that is no threshold.
+pub fn own_threshold(item: &str) -> Result<(&str, Option<f32>), TextError> {
+    let Some((rest, number)) = item.rsplit_once('@') else { return Ok((item, None)) };
+    let number = number.trim();
+    let decimal = number.contains('.') && number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    match number.parse::<f32>() {
+        Ok(threshold) if decimal && threshold > 0.0 && threshold <= 1.0 => Ok((rest, Some(threshold))),
+        Ok(_) if decimal => Err(TextError::Threshold(item.trim().into())),
+        _ => Ok((item, None)),
+    }
 }
 
 /// Whether a keyword is `NAME=[PHONES]` without the name or the brackets: two phones or more behind `=`, or in brackets.
@@ -139,6 +163,22 @@ mod tests {
         assert_eq!((twice.len(), twice[0].phones.len()), (1, 2));
         let printed = parse_keywords("tomato=[T AH M EY T OW | T AH M AA T OW]").expect("two ways");
         assert_eq!(printed, twice);
+    }
+
+    #[test]
+    fn a_threshold_follows_the_keyword() {
+        let list = "hello@0.7, siobhan=[SH AH V AO N] @ .25,Hello@0.3,stop,stop@1.0,ai@0.4=[EY AY]";
+        let specs = parse_keywords(list).expect("a good list");
+        let given: Vec<(&str, Option<f32>)> = specs.iter().map(|s| (s.name.as_str(), s.threshold)).collect();
+        assert_eq!(given, [("hello", Some(0.7)), ("siobhan", Some(0.25)), ("stop", Some(1.0)), ("ai", Some(0.4))]);
+        assert_eq!(specs[1].phones, [parse_phones("SH AH V AO N").expect("ARPAbet")]);
+        for text in ["meet me@7", "me@home", "a@b@c", "user@mail.com", "@home"] {
+            assert_eq!(parse_keywords(text).expect(text), [KeywordSpec::new(text)]);
+        }
+        for text in ["hello@1.5", "hello@0.0", "hello@.0"] {
+            assert!(matches!(parse_keywords(text), Err(TextError::Threshold(_))), "{text}");
+        }
+        assert!(matches!(parse_keywords("@0.7"), Err(TextError::Empty)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod spell;
 mod token;
 
 pub use g2p::{APOSTROPHE, BORDER, FRAMES_PER_LETTER, G2p, LETTERS, letter_ids};
-pub use keyword::{KeywordSpec, keyword_lists, parse_keywords, same_name, without_last_comma};
+pub use keyword::{KeywordSpec, keyword_lists, own_threshold, parse_keywords, same_name, without_last_comma};
 pub use latin::in_ascii;
 pub use lexicon::{Lexicon, read_cmudict};
 pub use phoneme::{BLANK, CLASSES, Phone, SYMBOLS, arpabet, parse_phones};
@@ -34,6 +34,9 @@ pub enum TextError {
     /// Brackets that do not fit.
     #[error("`{0}`: phones are given as NAME=[HH AH L OW]")]
     Brackets(String),
+    /// A threshold that no score is compared with.
+    #[error("`{0}`: a keyword's own threshold lies over 0 and is at most 1, as in \"hello@0.7\"")]
+    Threshold(String),
     /// Nothing in the text can be said.
     #[error(
         "`{0}` holds nothing that can be said; write it in letters or digits, or give its phones: NAME=[HH AH L OW]"

@@ -300,10 +300,8 @@ mod tests {
     #[test]
     fn of_several_ways_those_that_can_be_heard_are_listened_for() {
         assert_eq!(said("AI").expect("one of two"), ["EY AY"]);
-        let spec = KeywordSpec {
-            name: "ai".into(),
-            phones: ["AY", "EY AY"].map(|p| parse_phones(p).expect("ARPAbet")).into(),
-        };
+        let phones = ["AY", "EY AY"].map(|p| parse_phones(p).expect("ARPAbet")).into();
+        let spec = KeywordSpec { phones, ..KeywordSpec::new("ai") };
         assert!(matches!(pronouncer().explain(&spec), Err(TextError::TooShort { .. })), "given, and never heard");
     }
 
@@ -319,7 +317,7 @@ mod tests {
     #[test]
     fn given_phones_win() {
         let given = parse_phones("SH AH V AO N").expect("ARPAbet");
-        let spec = KeywordSpec { name: "hello".into(), phones: vec![given.clone()] };
+        let spec = KeywordSpec { phones: vec![given.clone()], ..KeywordSpec::new("hello") };
         let said = pronouncer().explain(&spec).expect("given");
         assert_eq!(said, [Said { phones: given, source: Source::Given }]);
     }

@@ -15,6 +15,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use kws_live::model::{Backend, BackendChoice, Provider};
+use kws_live::text::own_threshold;
 
 pub use microphone::MicrophoneArgs;
 #[cfg(feature = "mqtt")]
@@ -85,13 +86,13 @@ impl ModelArgs {
 /// What to listen for, and how sharply.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct KeywordArgs {
-    /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones
+    /// Words or phrases parted by commas; NAME=[HH AH L OW] gives the phones, a last @0.7 a threshold of its own
     #[arg(long, short, value_name = "LIST")]
     pub keywords: Option<String>,
     /// More of them from a file: a list a line, # at its beginning or after a space begins a comment; live mode reads it again when it changes, but for the terminal UI
     #[arg(long, value_name = "FILE")]
     pub keywords_file: Option<PathBuf>,
-    /// A keyword from recordings, alone or with the typed word of that name; may be given several times
+    /// A keyword from recordings, alone or with the typed word of that name; NAME@0.7 gives it a threshold of its own; may be given several times
     #[arg(long = "example", short, value_name = "NAME=FILE[,FILE...]")]
     pub examples: Vec<Example>,
     /// 0 (deaf) to 1 (jumpy)
@@ -124,9 +125,11 @@ fn input(text: OsString) -> Result<Input, &'static str> {
 }
 
 /// Recordings of one keyword.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     pub name: String,
+    /// Threshold of its own.
+    pub threshold: Option<f32>,
     pub files: Vec<PathBuf>,
 }
 
@@ -135,12 +138,13 @@ impl FromStr for Example {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, files) = text.split_once('=').ok_or("expected NAME=FILE[,FILE...]")?;
+        let (name, threshold) = own_threshold(name).map_err(|error| error.to_string())?;
         let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         let files: Vec<PathBuf> = files.split(',').filter(|f| !f.is_empty()).map(PathBuf::from).collect();
         if name.is_empty() || files.is_empty() {
             return Err("expected NAME=FILE[,FILE...]".into());
         }
-        let mut example = Self { name, files };
+        let mut example = Self { name, threshold, files };
         example.start_at(Path::new(""));
         Ok(example)
     }
@@ -340,9 +344,11 @@ mod tests {
     #[test]
     fn examples_are_a_name_and_files() {
         let example: Example = "smart  mirror=a.wav,b.wav".parse().expect("well formed");
-        assert_eq!(example.name, "smart mirror");
+        assert_eq!((example.name.as_str(), example.threshold), ("smart mirror", None));
         assert_eq!(example.files.len(), 2);
-        for broken in ["a.wav", "=a.wav", "name=", "name=,"] {
+        let example: Example = "smart mirror @0.7=a@0.5.wav".parse().expect("well formed");
+        assert_eq!((example.name.as_str(), example.threshold), ("smart mirror", Some(0.7)));
+        for broken in ["a.wav", "name@2.5=a.wav", "=a.wav", "name=", "name=,"] {
             assert!(broken.parse::<Example>().is_err(), "{broken}");
         }
     }

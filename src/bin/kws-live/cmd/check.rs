@@ -66,14 +66,15 @@ pub(super) fn near(args: &LiveArgs, bundle: &Bundle, keywords: &[Keyword]) -> an
     let Some(near) = args.service.save_near else { return Ok(()) };
     let (scorer, own) = (&bundle.manifest.scorer, &args.keywords);
     let common = own.threshold.unwrap_or_else(|| scorer.threshold_at(own.sensitivity));
-    let thresholds = keywords.iter().map(|keyword| keyword.threshold.unwrap_or(common));
-    let (least, highest) = (scorer.threshold_at(near), thresholds.reduce(f32::max).unwrap_or(common));
-    let what = own.threshold.map_or_else(
-        || format!("above --sensitivity {}", own.sensitivity),
-        |threshold| format!("high enough for scores below --threshold {threshold}"),
-    );
-    if least < highest {
+    if keywords.iter().any(|keyword| scorer.threshold_at(near) < keyword.threshold.unwrap_or(common)) {
         return Ok(());
     }
+    let what = match own.threshold {
+        _ if keywords.iter().all(|keyword| keyword.threshold.is_some()) => {
+            "high enough for scores below the keywords' own thresholds".into()
+        }
+        Some(threshold) => format!("high enough for scores below --threshold {threshold}"),
+        None => format!("above --sensitivity {}", own.sensitivity),
+    };
     Err(anyhow!("--save-near {near} finds no near misses; it must be {what}")).of("save-near")
 }

@@ -56,7 +56,10 @@ impl Wanted {
         let mut examples: Vec<Example> = Vec::new();
         for example in &args.examples {
             match examples.iter_mut().find(|e| same_name(&e.name, &example.name)) {
-                Some(known) => known.files.extend(example.files.iter().cloned()),
+                Some(known) => {
+                    known.files.extend(example.files.iter().cloned());
+                    known.threshold = known.threshold.or(example.threshold);
+                }
                 None => examples.push(example.clone()),
             }
         }
@@ -103,6 +106,13 @@ impl Listening {
 
     /// The same for a search, which nobody waits for.
     pub fn for_search(model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
+        let own = wanted.specs.iter().map(|s| (&s.name, s.threshold));
+        let own = own.chain(wanted.examples.iter().map(|e| (&e.name, e.threshold)));
+        if let Some((name, threshold)) = own.into_iter().find_map(|(name, threshold)| Some((name, threshold?))) {
+            bail!(
+                "`{name}@{threshold:?}`: a search finds each keyword's threshold by itself; leave @{threshold:?} out"
+            );
+        }
         Self::over(bundle_or(model, Bundle::embedded_search)?, model, wanted)
     }
 
@@ -153,7 +163,8 @@ fn from_recordings(enroller: &mut Enroller, example: &Example, typed: Option<&Ke
     for doubt in enrolled.warnings {
         note(&format!("kws-live: {}: {}", file(doubt.example), doubt.text));
     }
-    Ok(enrolled.keyword)
+    let threshold = enrolled.keyword.threshold.or(example.threshold);
+    Ok(Keyword { threshold, ..enrolled.keyword })
 }
 
 #[cfg(test)]
