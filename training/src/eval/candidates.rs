@@ -17,6 +17,9 @@ use crate::data::RATE;
 /// Scores below this are of no interest.
 const FLOOR: f32 = 1e-4;
 
+/// Frames that may be a keyword: score, start and end, samples.
+pub type Frames = Vec<(f32, u64, u64)>;
+
 /// A stretch that may be the keyword; seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
@@ -70,20 +73,31 @@ fn heard<const N: usize>(
 ) -> Result<Vec<[Found; N]>> {
     let config = SpotterConfig { chunk_frames: 100, threshold: Some(1.0), rivals, ..SpotterConfig::default() };
     each(bundle, keywords, &config, recordings, threads, |spotter, samples| {
-        let mut frames: [Vec<Vec<(f32, u64, u64)>>; N] = std::array::from_fn(|_| vec![Vec::new(); keywords.len()]);
+        let mut frames: [Vec<Frames>; N] = std::array::from_fn(|_| vec![Frames::new(); keywords.len()]);
         let mut note = |trace: &Trace| {
-            let Best { start, end, .. } = trace.heard;
-            for (frames, score) in frames.iter_mut().zip(scores(&trace.heard)).filter(|(_, score)| *score >= FLOOR) {
-                frames[trace.keyword].push((score, start, end));
+            for (frames, score) in frames.iter_mut().zip(scores(&trace.heard)) {
+                take(&mut frames[trace.keyword], score, &trace.heard);
             }
         };
         spotter.process_traced(samples, |_| {}, &mut note)?;
         spotter.flush_traced(|_| {}, &mut note)?;
-        let seconds = |sample: u64| sample as f32 / RATE;
-        let candidate = |(score, start, end)| Candidate { score, start: seconds(start), end: seconds(end) };
-        let settle = |frames| highest(frames, |one| *one).into_iter().map(candidate).collect();
-        Ok(frames.map(|found| found.into_iter().map(settle).collect()))
+        Ok(frames.map(settle))
     })
+}
+
+/// Adds a frame, if its score is of interest.
+pub fn take(frames: &mut Frames, score: f32, heard: &Best) {
+    if score >= FLOOR {
+        frames.push((score, heard.start, heard.end));
+    }
+}
+
+/// The candidates among each keyword's frames.
+pub fn settle(frames: Vec<Frames>) -> Found {
+    let seconds = |sample: u64| sample as f32 / RATE;
+    let candidate = |(score, start, end)| Candidate { score, start: seconds(start), end: seconds(end) };
+    let settle = |frames| highest(frames, |one| *one).into_iter().map(candidate).collect();
+    frames.into_iter().map(settle).collect()
 }
 
 /// A keyword over many recordings.
@@ -95,6 +109,26 @@ pub struct Judged {
     pub alarms: Vec<f32>,
     /// Scores of those where its very phones are said inside something else (`general` in `generally`): neither.
     pub inside: Vec<f32>,
+}
+
+impl Judged {
+    /// Lowest threshold at which no more than `rate` false alarms an hour come.
+    pub fn threshold_at(&self, rate: f64, hours: f64) -> f32 {
+        threshold_at(&self.alarms, rate, hours)
+    }
+
+    /// Places missed at a threshold.
+    pub fn missed(&self, threshold: f32) -> usize {
+        self.places.iter().filter(|p| p.1 < threshold).count()
+    }
+}
+
+/// Lowest threshold at which no more than `rate` of these false alarms come an hour.
+pub fn threshold_at(alarms: &[f32], rate: f64, hours: f64) -> f32 {
+    let mut sorted = alarms.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    // Just above the first alarm that is too many.
+    sorted.get((rate * hours).floor() as usize).map_or(f32::MIN, |s| s.next_up())
 }
 
 /// Sorts the candidates of keyword number `index` into places and false alarms; each is used once.

@@ -1,17 +1,19 @@
-//! `kws-train eval keywords`: the runtime spotter itself over recordings.
+//! `kws-train eval keywords`: the runtime spotter itself over recordings. What it finds at the model's own threshold, and how late, are its
+//! detections; misses at other thresholds are counted by candidates, as `eval wake` does.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use kws_live::detect::{Keyword, sigmoid};
+use kws_live::detect::Keyword;
 use kws_live::enrol::Enroller;
 use kws_live::model::{BackendChoice, Bundle};
-use kws_live::spotter::{Detection, SpotterConfig};
+use kws_live::spotter::{Detection, SpotterConfig, Trace};
 use kws_live::text::parse_keywords;
 use serde::Serialize;
 
+use super::candidates::{Found, Frames, Judged, judge, settle, take};
 use super::recordings::{Half, Recording, each, hits, hours, read};
 use super::{plots, stats};
 
@@ -41,14 +43,10 @@ pub struct KeywordsArgs {
     pub threads: usize,
 }
 
-/// Thresholds at which events are counted, as logits: from "anything" to "certain".
-const LOGITS: [f32; 17] = [-7.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0];
-
-/// Index of the logit 0, the default threshold of a calibrated model.
-const DEFAULT: usize = 8;
-
 /// False alarms an hour at which misses are reported.
 const RATES: [f64; 4] = [0.5, 1.0, 2.0, 10.0];
+/// More of them are in no picture.
+const MOST_ALARMS: f64 = 100.0;
 
 /// What one keyword scored.
 #[derive(Debug, Clone, Serialize)]
@@ -98,16 +96,17 @@ pub struct Report {
     pub latency_ms_p90: Option<f64>,
 }
 
-/// Events at every threshold: start, end and emission, seconds; nothing is known of how late those would come that the end of
-/// the recording let out.
-type Events = [Vec<(f32, f32, Option<f32>)>; LOGITS.len()];
+/// Detections: start, end and emission, seconds; nothing is known of how late those would come that the end of the recording let out.
+type Events = Vec<(f32, f32, Option<f32>)>;
 
 /// What was heard in one recording.
 struct Heard {
     /// Highest score of each keyword.
     best: Vec<f32>,
-    /// Events of each keyword.
+    /// Detections of each keyword.
     events: Vec<Events>,
+    /// Candidates of each keyword.
+    found: Found,
 }
 
 /// Runs the command.
@@ -131,13 +130,14 @@ pub fn measure(args: &KeywordsArgs) -> Result<Report> {
     let recordings = read(&args.manifests, &args.split, args.half)?;
     let names: Vec<String> = specs.iter().map(|s| s.name.to_lowercase()).collect();
     let heard = listen(&bundle, &keywords, &recordings, args.threads)?;
-    let report = report(&names, &recordings, &heard);
+    let found: Vec<Found> = heard.iter().map(|h| h.found.clone()).collect();
+    let judged = keywords.iter().enumerate().map(|(k, keyword)| judge(k, keyword, &recordings, &found));
+    let curves: Vec<_> = judged.map(|judged| curve(&judged, hours(&recordings))).collect();
+    let report = report(&names, &recordings, &heard, &curves);
     if let Some(out) = &args.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
         fs::write(out.join("keywords.json"), serde_json::to_string_pretty(&report)?)?;
-        let curves: Vec<(String, Vec<(f64, f64)>)> =
-            names.iter().enumerate().map(|(k, n)| (n.clone(), curve(k, n, &recordings, &heard))).collect();
-        plots::det(&out.join("det.svg"), &curves)?;
+        plots::det(&out.join("det.svg"), &names.iter().cloned().zip(curves).collect::<Vec<_>>())?;
         let of = |said: bool| -> Vec<f32> {
             let pairs = names
                 .iter()
@@ -150,37 +150,31 @@ pub fn measure(args: &KeywordsArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// One pass: every keyword listens at every threshold at once, so that hysteresis and refractory time act as they would live.
+/// One pass in pieces, as a live stream comes: the emission time then means something.
 fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threads: usize) -> Result<Vec<Heard>> {
-    let graded: Vec<Keyword> = keywords
-        .iter()
-        .flat_map(|k| LOGITS.iter().map(|&l| Keyword { threshold: Some(sigmoid(l)), ..k.clone() }))
-        .collect();
-    let config = SpotterConfig::default();
-    each(bundle, &graded, &config, recordings, threads, |spotter, samples| {
+    each(bundle, keywords, &SpotterConfig::default(), recordings, threads, |spotter, samples| {
         let ids: BTreeMap<_, _> = spotter.keywords().enumerate().map(|(i, s)| (s.id, i)).collect();
-        let mut events: Vec<Events> = vec![Events::default(); keywords.len()];
+        let mut events = vec![Events::new(); keywords.len()];
         let mut note = |d: &Detection, ended: bool| {
-            let index = ids[&d.keyword];
-            let list = &mut events[index / LOGITS.len()];
             let seconds = |s: u64| s as f32 / crate::data::RATE;
-            list[index % LOGITS.len()].push((seconds(d.start), seconds(d.end), (!ended).then(|| seconds(d.emitted))));
+            events[ids[&d.keyword]].push((seconds(d.start), seconds(d.end), (!ended).then(|| seconds(d.emitted))));
         };
-        // In pieces, as a live stream comes: the emission time then means something.
+        let mut frames = vec![Frames::new(); keywords.len()];
+        let mut trace = |t: &Trace| take(&mut frames[t.keyword], t.heard.score, &t.heard);
         for piece in samples.chunks(480) {
-            spotter.process(piece, |d| note(d, false))?;
+            spotter.process_traced(piece, |d| note(d, false), &mut trace)?;
         }
-        spotter.flush(|d| note(d, true))?;
-        let best = spotter.keywords().step_by(LOGITS.len()).map(|s| s.best.map_or(0.0, |b| b.score)).collect();
-        Ok(Heard { best, events })
+        spotter.flush_traced(|d| note(d, true), &mut trace)?;
+        let best = spotter.keywords().map(|s| s.best.map_or(0.0, |b| b.score)).collect();
+        Ok(Heard { best, events, found: settle(frames) })
     })
 }
 
-/// Places found and false alarms of keyword `k` at threshold `level`.
-fn count(k: usize, name: &str, level: usize, recordings: &[Recording], heard: &[Heard]) -> (usize, usize) {
+/// Places that keyword `k` was found at, and false alarms.
+fn count(k: usize, name: &str, recordings: &[Recording], heard: &[Heard]) -> (usize, usize) {
     let (mut found, mut alarms) = (0, 0);
     for (recording, heard) in recordings.iter().zip(heard) {
-        let events = &heard.events[k][level];
+        let events = &heard.events[k];
         let places = recording.places(name);
         found += places.iter().filter(|p| events.iter().any(|e| hits(e.0, e.1, **p))).count();
         alarms += events.iter().filter(|e| !places.iter().any(|p| hits(e.0, e.1, *p))).count();
@@ -188,19 +182,20 @@ fn count(k: usize, name: &str, level: usize, recordings: &[Recording], heard: &[
     (found, alarms)
 }
 
-/// Trade-off of keyword `k` over the thresholds: false alarms an hour, miss rate.
-fn curve(k: usize, name: &str, recordings: &[Recording], heard: &[Heard]) -> Vec<(f64, f64)> {
-    let hours = hours(recordings);
-    let places: usize = recordings.iter().map(|r| r.places(name).len()).sum();
-    let mut points = vec![(0.0, 1.0)];
-    for level in (0..LOGITS.len()).rev() {
-        let (found, alarms) = count(k, name, level, recordings, heard);
-        points.push((alarms as f64 / hours, 1.0 - found as f64 / places.max(1) as f64));
-    }
-    points
+/// Trade-off of a keyword over the thresholds: false alarms an hour, miss rate.
+fn curve(judged: &Judged, hours: f64) -> Vec<(f64, f64)> {
+    let mut alarms = judged.alarms.clone();
+    alarms.sort_by(|a, b| b.total_cmp(a));
+    let most = alarms.len().min((MOST_ALARMS * hours) as usize);
+    let point = |n: usize| {
+        // Just above the first alarm that is too many.
+        let threshold = alarms.get(n).map_or(f32::MIN, |alarm| alarm.next_up());
+        (n as f64 / hours, judged.missed(threshold) as f64 / judged.places.len().max(1) as f64)
+    };
+    (0..=most).map(point).collect()
 }
 
-fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report {
+fn report(names: &[String], recordings: &[Recording], heard: &[Heard], curves: &[Vec<(f64, f64)>]) -> Report {
     let hours = hours(recordings);
     let rows: Vec<Row> = names
         .iter()
@@ -212,8 +207,7 @@ fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report
             };
             let (with, without) = (best(true), best(false));
             let places = recordings.iter().map(|r| r.places(name).len()).sum();
-            let (found, alarms) = count(k, name, DEFAULT, recordings, heard);
-            let points = curve(k, name, recordings, heard);
+            let (found, alarms) = count(k, name, recordings, heard);
             Row {
                 keyword: name.clone(),
                 places,
@@ -223,7 +217,7 @@ fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report
                 found,
                 alarms,
                 alarms_per_hour: alarms as f64 / hours,
-                miss_at: RATES.iter().map(|&r| (r.to_string(), stats::miss_at(&points, r))).collect(),
+                miss_at: RATES.iter().map(|&r| (r.to_string(), stats::miss_at(&curves[k], r))).collect(),
             }
         })
         .collect();
@@ -242,7 +236,7 @@ fn report(names: &[String], recordings: &[Recording], heard: &[Heard]) -> Report
     for (k, name) in names.iter().enumerate() {
         for (recording, heard) in recordings.iter().zip(heard) {
             for place in recording.places(name) {
-                let event = heard.events[k][DEFAULT].iter().find(|e| hits(e.0, e.1, place));
+                let event = heard.events[k].iter().find(|e| hits(e.0, e.1, place));
                 late.extend(event.and_then(|e| e.2).map(|emitted| f64::from(emitted - place.1) * 1000.0));
             }
         }

@@ -10,7 +10,7 @@ use kws_live::model::{BackendChoice, Bundle};
 use kws_live::text::KeywordSpec;
 use serde::Serialize;
 
-use super::candidates::{Judged, candidates, judge};
+use super::candidates::{Judged, candidates, judge, threshold_at};
 use super::disturb::Disturbed;
 use super::recordings::{Half, Recording, drawn, hours, read};
 use super::stats;
@@ -185,29 +185,14 @@ pub fn measure(args: &WakeArgs) -> Result<WakeReport> {
     Ok(report(&judged, &recordings, bundle.manifest.scorer.threshold))
 }
 
-/// Lowest threshold at which no more than `rate` false alarms an hour come.
-fn threshold_at(alarms: &[f32], rate: f64, hours: f64) -> f32 {
-    let mut sorted = alarms.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    // Just above the first alarm that is too many.
-    sorted.get((rate * hours).floor() as usize).map_or(f32::MIN, |s| s.next_up())
-}
-
-fn missed(judged: &Judged, threshold: f32) -> usize {
-    judged.places.iter().filter(|p| p.1 < threshold).count()
-}
-
 fn report(judged: &[(String, Judged)], recordings: &[Recording], own: f32) -> WakeReport {
     let hours = hours(recordings);
     let words: Vec<WakeWord> = judged
         .iter()
         .map(|(word, j)| WakeWord {
             word: word.clone(),
-            miss: RATES
-                .iter()
-                .map(|&r| Miss::of(missed(j, threshold_at(&j.alarms, r, hours)), j.places.len()))
-                .collect(),
-            found: j.places.len() - missed(j, own),
+            miss: RATES.iter().map(|&r| Miss::of(j.missed(j.threshold_at(r, hours)), j.places.len())).collect(),
+            found: j.places.len() - j.missed(own),
             alarms_per_hour: j.alarms.iter().filter(|s| **s >= own).count() as f64 / hours,
         })
         .collect();
@@ -216,11 +201,11 @@ fn report(judged: &[(String, Judged)], recordings: &[Recording], own: f32) -> Wa
     let places: usize = judged.iter().map(|(_, j)| j.places.len()).sum();
     let common = |rate: f64| {
         let threshold = threshold_at(&all, rate * judged.len() as f64, hours);
-        Miss::of(judged.iter().map(|(_, j)| missed(j, threshold)).sum(), places)
+        Miss::of(judged.iter().map(|(_, j)| j.missed(threshold)).sum(), places)
     };
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for (_, j) in judged {
-        let threshold = threshold_at(&j.alarms, 1.0, hours);
+        let threshold = j.threshold_at(1.0, hours);
         for &(recording, score) in &j.places {
             for group in groups(&recordings[recording]) {
                 let entry = counts.entry(group).or_default();
