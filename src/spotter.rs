@@ -16,7 +16,7 @@ use self::gate::{Gate, Turn};
 pub use self::heard::{Best, Detection, KeywordId, KeywordStatus, Trace};
 use self::peaks::{Clock, RECENT, Slot, emit, keep_misses};
 use self::room::warm_up;
-use crate::detect::{FrameScore, Keyword, Matcher, Peak, ScorerConfig, Trigger, WindowEmbedder};
+use crate::detect::{FrameScore, Keyword, Matcher, Peak, REFRACTORY, ScorerConfig, Trigger, WindowEmbedder};
 use crate::frontend::{FrontendConfig, FrontendError, LEVELS, LogMel};
 use crate::model::{Bundle, Encoder, EncoderSpec, ModelError};
 
@@ -40,8 +40,8 @@ fn frame_seconds(frontend: &FrontendConfig, spec: &EncoderSpec) -> f32 {
 /// Listens for keywords in a stream of 16 kHz mono samples.
 ///
 /// A stream is heard as if a quiet room came before it: networks that wake up in the middle of a word, as in a clip cut
-/// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), trigger (a peak is
-/// complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend, live.
+/// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), scorer (what needs
+/// to stand alone is told once the pause behind it has been heard), trigger (a peak is complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend, live.
 pub struct Spotter {
     mel: LogMel,
     core: Box<dyn Core>,
@@ -74,7 +74,7 @@ pub struct Spotter {
     frame_samples: u64,
     chunk_features: usize,
     hits: Vec<(usize, Peak)>,
-    /// Near misses of the frame, before they are compared with its hits.
+    /// Near misses of the last frames, before they are compared with hits.
     misses: Vec<(usize, Peak)>,
     /// The last detections, to judge overlaps.
     recent: VecDeque<Peak>,
@@ -210,6 +210,8 @@ impl Spotter {
         let keywords: Vec<&Keyword> = self.slots.iter().map(|s| &s.keyword).collect();
         self.core.set_keywords(&keywords);
         self.hits.reserve(self.slots.len());
+        // They name keywords by their places.
+        self.misses.clear();
         self.misses.reserve(self.slots.len());
     }
 
@@ -338,6 +340,7 @@ impl Spotter {
         self.fed = 0;
         // Peaks of the core's old count of frames mean nothing in the new one.
         self.recent.clear();
+        self.misses.clear();
         for slot in &mut self.slots {
             slot.forget();
         }
@@ -385,7 +388,7 @@ impl Spotter {
             self.misses.extend(slot.near.close(frame).filter(|peak| peak.score < threshold).map(|p| (k, p)));
         }
         emit(&self.slots, &mut self.hits, &mut self.recent, clock, on_hit);
-        keep_misses(&self.slots, &mut self.misses, &self.recent, clock, &mut self.near);
+        keep_misses(&self.slots, &mut self.misses, frame, &self.recent, clock, &mut self.near);
     }
 
     fn clock(&self) -> Clock {
@@ -416,6 +419,8 @@ impl Spotter {
             if !known.contains(&frame) {
                 return;
             }
+            // What is told late may have ended before the frames that are new.
+            let score = if score.peak.end > known.start { score } else { FrameScore::nothing(frame, score.path) };
             let slot = &mut slots[keyword];
             slot.score = slot.score.max(score.peak.score);
             let heard = Best {
@@ -424,6 +429,7 @@ impl Spotter {
                 end: clock.samples(score.peak.end),
                 cosine: score.cosine,
                 path: score.path,
+                alone: score.alone,
                 fit: score.fit,
                 share: score.share,
             };
@@ -447,14 +453,17 @@ impl Spotter {
             // Judged frame by frame, so that chunks change nothing.
             if keyword + 1 == slots.len() {
                 emit(slots, hits, recent, clock, on_hit);
-                keep_misses(slots, misses, recent, clock, near);
+                // By then all that may still be a detection there has come out.
+                keep_misses(slots, misses, frame.saturating_sub(REFRACTORY), recent, clock, near);
             }
         };
         let outcome = self.core.process(&self.features, &mut take);
         self.features.clear();
-        // A frame that was broken off leaves peaks that nobody judges any more.
-        self.hits.clear();
-        self.misses.clear();
+        if outcome.is_err() {
+            // A frame that was broken off leaves peaks that nobody judges any more.
+            self.hits.clear();
+            self.misses.clear();
+        }
         outcome?;
         self.fed = fed;
         Ok(())
@@ -479,7 +488,7 @@ impl Spotter {
     ) -> Result<(), SpotError> {
         let position = self.position;
         let quiet = [0.0; 160];
-        let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + 2;
+        let frames = (self.core.delay_frames() + self.core.settle_frames()) as u64 + Trigger::latency_frames() + 2;
         let mut left = (frames * self.frame_samples) as usize;
         while left > 0 {
             let piece = left.min(quiet.len());
@@ -525,6 +534,7 @@ impl Spotter {
         self.features.clear();
         self.incoming.clear();
         self.levels = [0.0; LEVELS];
+        self.misses.clear();
         if let Some(gate) = &mut self.gate {
             gate.reset();
         }
@@ -543,7 +553,8 @@ impl Spotter {
 
     /// Samples between the end of a word and its detection, at the most, from all stages.
     pub fn latency(&self) -> u64 {
-        let frames = self.core.delay_frames() as u64 + Trigger::latency_frames() + self.config.chunk_frames as u64;
+        let core = (self.core.delay_frames() + self.core.settle_frames()) as u64;
+        let frames = core + Trigger::latency_frames() + self.config.chunk_frames as u64;
         self.mel.latency_samples() as u64 + frames * self.frame_samples
     }
 

@@ -83,7 +83,7 @@ fn spotter(keywords: usize) -> Spotter {
         part_dim: PART_DIM,
     };
     let frontend = FrontendConfig { norm_seconds: 0.0, ..FrontendConfig::default() };
-    let scorer = ScorerConfig { fusion: [0.0, 1.0, 0.0, 0.0], ..ScorerConfig::default() };
+    let scorer = ScorerConfig { fusion: [0.0, 1.0, 0.0, 0.0], alone: 1.0, ..ScorerConfig::default() };
     let mut spotter = Spotter::from_parts(
         &frontend,
         Box::new(Still(spec)),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::alone::{AFTER, Alone};
 use super::anchors::Anchors;
 use super::keyword::Keyword;
 use super::path::PhonePaths;
@@ -43,7 +44,9 @@ pub struct FrameScore {
     pub cosine: f32,
     /// Path score a phone, best of the last frames.
     pub path: f32,
-    /// Logit of these two.
+    /// How far the window stands alone, 0 to 1; 0 before that is known, and where it weighs nothing.
+    pub alone: f32,
+    /// Logit of all three.
     pub fit: f32,
     /// Logit of the share among rivals; the least where there are none, or nobody asked.
     pub share: f32,
@@ -52,8 +55,8 @@ pub struct FrameScore {
 impl FrameScore {
     /// Nothing was heard.
     pub fn nothing(frame: u64, path: f32) -> Self {
-        let peak = Peak { score: 0.0, start: frame, end: frame + 1 };
-        Self { peak, cosine: -1.0, path, fit: f32::NEG_INFINITY, share: no_share() }
+        let peak = Peak { score: 0.0, plain: 0.0, start: frame, end: frame + 1 };
+        Self { peak, cosine: -1.0, path, alone: 0.0, fit: f32::NEG_INFINITY, share: no_share() }
     }
 }
 
@@ -70,8 +73,9 @@ pub struct Matcher {
     head: Box<dyn WindowEmbedder>,
     paths: PhonePaths,
     rivals: Option<Rivals>,
-    /// Scores of the last frames, keyword by keyword, that wait for what their rivals say.
+    /// Scores of the last frames, keyword by keyword, that wait for what is heard after them.
     held: VecDeque<FrameScore>,
+    alone: Alone,
     anchors: Anchors,
     /// Path scores of the last frames of each of the anchors' entries, frame `f` at `f % PATH_MEMORY`.
     recent: Vec<[f32; PATH_MEMORY]>,
@@ -94,6 +98,7 @@ impl Matcher {
             paths: PhonePaths::default(),
             rivals: None,
             held: VecDeque::new(),
+            alone: Alone::new(longest + words::AHEAD.max(AFTER)),
             anchors: Anchors::new(head.dim()),
             recent: Vec::new(),
             pooled: Vec::new(),
@@ -125,6 +130,12 @@ impl Matcher {
         &self.config
     }
 
+    /// Frames after the end of a word in which its score may still rise.
+    pub fn settle_frames(&self) -> usize {
+        // With rivals, all scores wait for longer than that.
+        if self.config.alone > 0.0 && self.rivals.is_none() { AFTER } else { 0 }
+    }
+
     /// Frames by which scores lag behind what is heard.
     pub fn delay_frames(&self) -> usize {
         if self.rivals.is_some() { words::AHEAD } else { 0 }
@@ -147,12 +158,14 @@ impl Matcher {
         self.recent.clear();
         self.recent.resize(self.paths.len(), [f32::NEG_INFINITY; PATH_MEMORY]);
         self.windows = self.anchors.windows();
+        self.held.reserve((self.settle_frames().max(self.delay_frames()) + 1) * self.anchors.keywords().len());
     }
 
     /// Scores a chunk of aligned frames (the encoder's delay already taken off the front by `skip`).
     ///
     /// Calls `on_score(frame, keyword, score)` for every frame and keyword, in that order; with rivals, that of
-    /// [`Self::delay_frames`] before.
+    /// [`Self::delay_frames`] before. Without, a score may be that of a window that ended [`Self::settle_frames`] before, told again
+    /// because it stands alone.
     ///
     /// # Errors
     /// If the window head fails.
@@ -181,8 +194,11 @@ impl Matcher {
         let frames = proj.len() / self.width;
         if self.paths.is_empty() {
             proj.chunks_exact(self.width).for_each(|row| self.ring.push(row));
-            if let Some(rivals) = &mut self.rivals {
-                posteriors.chunks_exact(self.classes).for_each(|row| rivals.push(row));
+            for row in posteriors.chunks_exact(self.classes) {
+                self.alone.push(row);
+                if let Some(rivals) = &mut self.rivals {
+                    rivals.push(row);
+                }
             }
             self.frame += frames as u64;
             return Ok(());
@@ -201,22 +217,26 @@ impl Matcher {
         self.head.embed(&self.pooled, &mut self.embedded)?;
         for (i, row) in posteriors.chunks_exact(self.classes).take(frames).enumerate() {
             self.paths.step(row);
+            self.alone.push(row);
             if let Some(rivals) = &mut self.rivals {
                 rivals.push(row);
             }
-            self.score_frame(i * lengths * dim, on_score);
-            self.tell_waiting(on_score)?;
+            self.score_frame(i * lengths * dim);
+            if self.rivals.is_some() {
+                self.tell_contested(on_score)?;
+            } else {
+                self.tell(on_score);
+            }
             self.frame += 1;
         }
         Ok(())
     }
 
-    /// Scores all keywords by the frame's windows, which lie from `first` on in what is embedded, and by what the paths have heard: told
-    /// at once, or held for the rivals.
-    fn score_frame(&mut self, first: usize, on_score: &mut impl FnMut(u64, usize, FrameScore)) {
+    /// Scores all keywords by the frame's windows, which lie from `first` on in what is embedded, and by what the paths have heard.
+    fn score_frame(&mut self, first: usize) {
         let (dim, shortest, end) = (self.head.dim(), self.windows.start, self.frame + 1);
         let slot = (self.frame % PATH_MEMORY as u64) as usize;
-        for (keyword, entries) in self.anchors.keywords().enumerate() {
+        for entries in self.anchors.keywords() {
             let mut best = FrameScore::nothing(self.frame, f32::NEG_INFINITY);
             for i in entries {
                 self.recent[i][slot] = self.paths.score(i);
@@ -229,25 +249,54 @@ impl Matcher {
                 let fit = self.config.fuse(cosine, path, self.anchors.entries()[i].offset);
                 if fit > best.fit {
                     let start = end.saturating_sub(self.config.window_frames[w] as u64);
-                    let peak = Peak { score: sigmoid(fit), start, end };
+                    let score = sigmoid(fit);
+                    let peak = Peak { score, plain: score, start, end };
                     best = FrameScore { peak, cosine, path, fit, ..best };
                 }
             }
-            if self.rivals.is_some() {
-                self.held.push_back(best);
-            } else {
-                on_score(self.frame, keyword, best);
-            }
+            self.held.push_back(best);
         }
     }
 
-    /// Tells the scores of the frame that has waited long enough for its rivals, if there are any.
-    fn tell_waiting(&mut self, on_score: &mut impl FnMut(u64, usize, FrameScore)) -> Result<(), ModelError> {
+    /// Adds that the window stands alone, once what comes after it has been heard.
+    fn raised(score: FrameScore, alone: &Alone, weight: f32) -> FrameScore {
+        if weight <= 0.0 {
+            return score;
+        }
+        let alone = alone.of(score.peak.start, score.peak.end);
+        let fit = score.fit + weight * alone;
+        FrameScore { alone, fit, peak: Peak { score: sigmoid(fit), ..score.peak }, ..score }
+    }
+
+    /// Tells the frame's scores: those of the windows that end with it, or, where they are higher, those of the windows that ended
+    /// [`AFTER`] frames before, of which it is known by now whether they stand alone.
+    fn tell(&mut self, on_score: &mut impl FnMut(u64, usize, FrameScore)) {
+        let keywords = self.anchors.keywords().len();
+        let (wait, now) = (self.settle_frames() * keywords, self.held.len() - keywords);
+        let (settled, weight) = (now >= wait, self.config.alone);
+        for keyword in 0..keywords {
+            let (mut score, held) = (self.held[now + keyword], self.held[keyword]);
+            if wait > 0 && settled && held.fit + weight > score.fit {
+                let late = Self::raised(held, &self.alone, weight);
+                if late.alone > 0.0 && late.fit > score.fit {
+                    score = late;
+                }
+            }
+            on_score(self.frame, keyword, score);
+        }
+        if settled {
+            self.held.drain(..keywords);
+        }
+    }
+
+    /// Tells the scores of the frame that has waited long enough for its rivals.
+    fn tell_contested(&mut self, on_score: &mut impl FnMut(u64, usize, FrameScore)) -> Result<(), ModelError> {
         let keywords = self.anchors.keywords().len();
         let Some(rivals) = self.rivals.as_mut().filter(|_| self.held.len() > words::AHEAD * keywords) else {
             return Ok(());
         };
-        for (keyword, mut score) in self.held.drain(..keywords).enumerate() {
+        for (keyword, score) in self.held.drain(..keywords).enumerate() {
+            let mut score = Self::raised(score, &self.alone, self.config.alone);
             score.peak.score = if !rivals.contest(keyword) {
                 self.config.posterior(score.peak.score)
             } else if score.fit >= words::LEAST_LOGIT {
@@ -266,6 +315,7 @@ impl Matcher {
         self.ring.reset();
         self.paths.reset();
         self.held.clear();
+        self.alone.reset();
         if let Some(rivals) = &mut self.rivals {
             rivals.reset();
         }
@@ -306,8 +356,8 @@ mod tests {
         }
     }
 
-    /// A matcher over windows of up to five frames of two channels.
-    fn matcher() -> Matcher {
+    /// A matcher over windows of up to five frames of two channels, in which standing alone weighs `alone`.
+    fn matcher(alone: f32) -> Matcher {
         let spec = EncoderSpec {
             mels: 1,
             stride: 1,
@@ -323,6 +373,7 @@ mod tests {
             cos_scale: 1.0,
             cos_bias: 0.0,
             fusion: [0.0, 1.0, 0.1, 0.0],
+            alone,
             ..ScorerConfig::default()
         };
         let mut matcher = Matcher::new(scorer, &spec, Box::new(Direction), 0.03);
@@ -333,30 +384,68 @@ mod tests {
         matcher
     }
 
+    /// Posteriors of frames in each of which the blank is certain, or a phone.
+    fn blanks(frames: usize, but: &[usize]) -> Vec<f32> {
+        let mut phones = vec![-20.0; frames * CLASSES];
+        for (frame, row) in phones.chunks_exact_mut(CLASSES).enumerate() {
+            row[if but.contains(&frame) { CLASSES - 1 } else { BLANK }] = 0.0;
+        }
+        phones
+    }
+
+    /// What is told of frames in chunks of these sizes.
+    fn hear(matcher: &mut Matcher, phones: &[f32], proj: &[f32], sizes: &[usize]) -> Vec<(usize, FrameScore)> {
+        matcher.reset();
+        let (mut told, mut from) = (Vec::new(), 0);
+        for &frames in sizes {
+            let to = from + frames;
+            let chunk = EncoderOutput {
+                frames,
+                phones: phones[from * CLASSES..to * CLASSES].to_vec(),
+                proj: proj[from * 2..to * 2].to_vec(),
+            };
+            matcher.process(&chunk, 0, |_, keyword, score| told.push((keyword, score))).expect("scored");
+            from = to;
+        }
+        told
+    }
+
+    #[test]
+    fn what_stands_alone_is_told_again_and_higher_once_that_is_known() {
+        // The second keyword is heard in frames 10 and 11.
+        let mut proj = [1.0, 0.0].repeat(20);
+        proj[20..24].copy_from_slice(&[0.0, 1.0, 0.0, 1.0]);
+        let mut matcher = matcher(2.0);
+        assert_eq!(matcher.settle_frames(), AFTER);
+        let mut second = |beside: &[usize]| {
+            let phones = blanks(20, &[beside, &[10, 11]].concat());
+            let whole = hear(&mut matcher, &phones, &proj, &[20]);
+            assert_eq!(hear(&mut matcher, &phones, &proj, &[3, 9, 1, 7]), whole);
+            let scores: Vec<FrameScore> = whole.into_iter().filter(|s| s.0 == 1).map(|s| s.1).collect();
+            assert_eq!((scores[11].alone, scores[11].fit), (0.0, 1.0));
+            scores[11 + AFTER]
+        };
+        // (phones beside it, how far it then stands alone)
+        for (beside, alone) in [(&[][..], 1.0), (&[13], (-1.0_f32 / 0.8).exp())] {
+            let late = second(beside);
+            assert!((late.alone - alone).abs() < 1e-5 && (late.fit - 1.0 - 2.0 * alone).abs() < 1e-5, "{late:?}");
+            assert_eq!((late.peak.start, late.peak.end), (10, 12));
+            let (plain, score) = (sigmoid(1.0), sigmoid(1.0 + 2.0 * alone));
+            assert!((late.peak.plain - plain).abs() < 1e-6 && (late.peak.score - score).abs() < 1e-6, "{late:?}");
+        }
+        let among_others = second(&[8, 13]);
+        assert_eq!((among_others.alone, among_others.peak.end), (0.0, 16));
+    }
+
     #[test]
     fn the_best_window_of_the_best_way_counts_by_hand_and_in_chunks_of_any_size() {
         let (x, y) = ([1.0, 0.0], [0.0, 1.0]);
         let proj = [y, y, x, y, y, x, x, x].concat();
         // S is heard in frame 1, half a nat below the blank, and remembered for six frames.
-        let mut phones = vec![-20.0; 8 * CLASSES];
-        phones.chunks_exact_mut(CLASSES).for_each(|frame| frame[BLANK] = 0.0);
+        let mut phones = blanks(8, &[]);
         phones[CLASSES + way("S", x, (1.0, 1.0)).phones[0].id()] = -0.5;
-        let mut matcher = matcher();
-        let mut hear = |sizes: &[usize]| {
-            matcher.reset();
-            let (mut told, mut from) = (Vec::new(), 0);
-            for &frames in sizes {
-                let to = from + frames;
-                let chunk = EncoderOutput {
-                    frames,
-                    phones: phones[from * CLASSES..to * CLASSES].to_vec(),
-                    proj: proj[from * 2..to * 2].to_vec(),
-                };
-                matcher.process(&chunk, 0, |_, keyword, score| told.push((keyword, score))).expect("scored");
-                from = to;
-            }
-            told
-        };
+        let mut matcher = matcher(0.0);
+        let mut hear = |sizes: &[usize]| hear(&mut matcher, &phones, &proj, sizes);
         let whole = hear(&[8]);
         assert_eq!(whole.len(), 16);
         // Cosine, path, and span of each keyword, from frame 4 on.

@@ -1,5 +1,6 @@
 //! Encoder frames to detections: window embeddings, cosine, phone path, fusion, trigger.
 
+mod alone;
 mod anchors;
 mod keyword;
 mod matcher;
@@ -17,4 +18,5 @@ pub use path::PhonePaths;
 pub(crate) use path::against_best;
 pub use prefix::PrefixRing;
 pub use scorer::{ScorerConfig, log_add, logit, sigmoid};
+pub(crate) use trigger::REFRACTORY;
 pub use trigger::{Peak, Trigger};

@@ -1,4 +1,4 @@
-//! How the two witnesses become one calibrated score.
+//! How what the witnesses say becomes one calibrated score.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub struct ScorerConfig {
     /// which brings false alarms of its own, and of that of the phones of the way.
     #[serde(default)]
     pub ways: [f32; 2],
+    /// Learned on development data, and added to that logit as well: weight of how far a window stands alone
+    /// ([`crate::detect::FrameScore::alone`]).
+    #[serde(default)]
+    pub alone: f32,
     /// Score that counts as a detection at sensitivity 0.5.
     pub threshold: f32,
     /// Learned on development data: logarithm of the odds that what scores 0.5 is the word, among words that are said.
@@ -63,6 +67,7 @@ impl Default for ScorerConfig {
             cos_bias: -5.0,
             fusion: [0.0, 1.0, 1.0, 0.0],
             ways: [0.0; 2],
+            alone: 0.0,
             threshold: 0.5,
             prior: prior(),
             words: words(),
@@ -88,18 +93,22 @@ impl ScorerConfig {
             return mismatch("threshold", self.threshold.to_string(), "between 0 and 1");
         }
         let rivals: Vec<f32> = self.rivals.iter().flat_map(RivalWeights::values).collect();
-        let numbers: [(&str, &[f32]); 10] = [
+        let numbers: [(&str, &[f32]); 11] = [
             ("min_seconds_per_phone", &[self.min_seconds_per_phone]),
             ("max_seconds_per_phone", &[self.max_seconds_per_phone]),
             ("slack_seconds", &[self.slack_seconds]),
             ("fusion", &self.fusion),
             ("ways", &self.ways),
+            ("alone", &[self.alone]),
             ("words", &self.words),
             ("cos_scale", &[self.cos_scale]),
             ("cos_bias", &[self.cos_bias]),
             ("prior", &[self.prior]),
             ("rivals", &rivals),
         ];
+        if self.alone < 0.0 {
+            return mismatch("alone", self.alone.to_string(), "0 or more");
+        }
         match numbers.into_iter().find(|(_, values)| values.iter().any(|v| !v.is_finite())) {
             Some((field, values)) => mismatch(field, format!("{values:?}"), "finite"),
             None => Ok(()),
@@ -145,7 +154,7 @@ impl ScorerConfig {
         offset + f1 * (self.cos_scale * cosine + self.cos_bias) + f2 * path
     }
 
-    /// Logit of the probability that a keyword is said, by [`Self::fuse`]'s logit and that of the share among rivals.
+    /// Logit of the probability that a keyword is said, by [`crate::detect::FrameScore::fit`] and the logit of the share among rivals.
     pub fn contest(&self, fit: f32, share: f32) -> f32 {
         let [f0, f1, f2] = self.rivals.map_or([0.0, 1.0, 0.0], |r| r.fusion);
         f0 + f1 * fit + f2 * share
@@ -207,6 +216,8 @@ mod tests {
             (ScorerConfig { prior: f32::NAN, ..ScorerConfig::default() }, "scorer.prior"),
             (ScorerConfig { slack_seconds: f32::INFINITY, ..ScorerConfig::default() }, "scorer.slack_seconds"),
             (ScorerConfig { ways: [0.0, f32::NAN], ..ScorerConfig::default() }, "scorer.ways"),
+            (ScorerConfig { alone: f32::NAN, ..ScorerConfig::default() }, "scorer.alone"),
+            (ScorerConfig { alone: -1.0, ..ScorerConfig::default() }, "scorer.alone"),
         ];
         for (config, field) in broken {
             let error = config.check().expect_err(field).to_string();

@@ -5,6 +5,9 @@
 pub struct Peak {
     /// Fused score, 0 to 1.
     pub score: f32,
+    /// Live, the same without what standing alone adds: by this, keywords that lie on one another are compared, for one may be told before
+    /// it is known whether it stands alone, and the other after.
+    pub plain: f32,
     /// First frame of the span.
     pub start: u64,
     /// One past its last frame.
@@ -27,7 +30,7 @@ const FEWEST: u32 = 2;
 /// A score under this share of the threshold closes the peak.
 const HYSTERESIS: f32 = 0.8;
 /// Shortest refractory time, frames (0.6 s).
-const REFRACTORY: u64 = 20;
+pub(crate) const REFRACTORY: u64 = 20;
 
 /// Peak picker of one keyword.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +104,7 @@ mod tests {
         let mut out = Vec::new();
         for (t, &score) in scores.iter().enumerate() {
             let t = t as u64 + 100;
-            let now = Peak { score, start: t - 10, end: t };
+            let now = Peak { score, plain: score, start: t - 10, end: t };
             out.extend(trigger.step(t, now, 0.5).map(|p| (t, p)));
         }
         out
@@ -148,7 +151,8 @@ mod tests {
     #[test]
     fn a_longer_window_over_the_same_word_is_no_second_one() {
         let mut trigger = Trigger::default();
-        let mut hear = |frame: u64, score, start, end| trigger.step(frame, Peak { score, start, end }, 0.5);
+        let mut hear =
+            |frame: u64, score, start, end| trigger.step(frame, Peak { score, plain: score, start, end }, 0.5);
         assert!(hear(100, 0.9, 73, 100).is_none() && hear(101, 0.8, 73, 100).is_some());
         // Its quiet time is over when the whole phrase stands in a longer window: it lies on the first one.
         assert!((121..130).all(|frame| hear(frame, 1.0, 64, frame).is_none()));
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn overlap_is_by_the_shorter_span() {
-        let peak = |start, end| Peak { score: 0.9, start, end };
+        let peak = |start, end| Peak { score: 0.9, plain: 0.9, start, end };
         assert!(peak(0, 10).overlaps(&peak(4, 30)));
         assert!(!peak(0, 10).overlaps(&peak(5, 30)));
         assert!(!peak(0, 10).overlaps(&peak(20, 30)));

@@ -16,6 +16,11 @@ pub(super) trait Core: Send {
     /// Scored frames by which scores lag behind the features.
     fn delay_frames(&self) -> usize;
 
+    /// Scored frames after the end of a word in which its score may still rise.
+    fn settle_frames(&self) -> usize {
+        0
+    }
+
     /// Scored frames before its own that a score may depend on, windows not counted.
     fn memory_frames(&self) -> usize;
 
@@ -62,6 +67,10 @@ impl Core for StreamCore {
         self.encoder.spec().delay_frames + self.matcher.delay_frames()
     }
 
+    fn settle_frames(&self) -> usize {
+        self.matcher.settle_frames()
+    }
+
     fn memory_frames(&self) -> usize {
         self.encoder.spec().memory_frames
     }
@@ -94,7 +103,7 @@ impl Core for StreamCore {
 
 /// The paper's way: the audio tower over windows of fixed lengths that end at every hop, cosine, calibration.
 ///
-/// There is no phone path: [`FrameScore::path`] is 0. A window is scored once it lies wholly inside the stream.
+/// There is no phone path: [`FrameScore::path`] and [`FrameScore::alone`] are 0. A window is scored once it lies wholly inside the stream.
 pub(super) struct WindowedCore {
     tower: AudioTower,
     scorer: ScorerConfig,
@@ -157,7 +166,8 @@ impl WindowedCore {
             let Some((cosine, w)) = self.anchors.nearest(i, window) else { continue };
             let fit = self.scorer.fuse(cosine, 0.0, self.anchors.entries()[i].offset);
             if fit > best.fit {
-                let peak = Peak { score: sigmoid(fit), start: end - length(w), end };
+                let score = sigmoid(fit);
+                let peak = Peak { score, plain: score, start: end - length(w), end };
                 best = FrameScore { peak, cosine, fit, ..best };
             }
         }

@@ -15,7 +15,8 @@ pub struct Detection {
     pub keyword: KeywordId,
     /// Its name.
     pub name: Arc<str>,
-    /// Calibrated score, 0 to 1.
+    /// Calibrated score, 0 to 1, when it came out: what is told before it is known whether the word stands alone is told without what
+    /// that adds ([`crate::detect::ScorerConfig::alone`]).
     pub score: f32,
     /// First sample of the word, counted from stream start at 16 kHz.
     pub start: u64,
@@ -47,7 +48,9 @@ pub struct Best {
     pub cosine: f32,
     /// Path score a phone at that frame.
     pub path: f32,
-    /// Logit of these two.
+    /// How far the window stands alone, 0 to 1; 0 where it weighs nothing.
+    pub alone: f32,
+    /// Logit of all three.
     pub fit: f32,
     /// Logit of the share among rivals.
     pub share: f32,

@@ -104,13 +104,16 @@ impl Clock {
 
 /// Whether `other` lies where `peak` does, and higher.
 fn better(other: &Peak, peak: &Peak) -> bool {
-    other.score > peak.score && other.overlaps(peak)
+    other.plain > peak.plain && other.overlaps(peak)
 }
 
-/// Whether another keyword, or one of the last detections, explains better what a keyword's peak lies on.
+/// Whether another keyword, or one of the last detections, explains better what a keyword's peak lies on. What has reached the threshold
+/// only because it stands alone comes late, and gives way to whatever was heard there before.
 fn explained(slots: &[Slot], recent: &VecDeque<Peak>, keyword: usize, peak: &Peak) -> bool {
     let mut others = slots.iter().enumerate().filter(|(k, _)| *k != keyword);
-    others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p, peak))) || recent.iter().any(|p| better(p, peak))
+    let late = peak.score > peak.plain;
+    others.any(|(_, s)| s.trigger.open().is_some_and(|p| better(&p, peak)))
+        || recent.iter().any(|p| better(p, peak) || late && p.overlaps(peak))
 }
 
 /// Hands out a frame's completed peaks, less those that another keyword explains better.
@@ -132,19 +135,24 @@ pub(super) fn emit(
     hits.clear();
 }
 
-/// Keeps a frame's near misses, less those that another keyword explains better: to be called after [`emit`].
+/// Keeps the near misses that ended by frame `settled`, less those that another keyword explains better, or a detection, which may be that of
+/// the same keyword, told late: to be called after [`emit`].
 pub(super) fn keep_misses(
     slots: &[Slot],
     misses: &mut Vec<(usize, Peak)>,
+    settled: u64,
     recent: &VecDeque<Peak>,
     clock: Clock,
     near: &mut VecDeque<Detection>,
 ) {
-    for (keyword, peak) in misses.drain(..) {
-        if !explained(slots, recent, keyword, &peak) {
+    misses.retain(|&(keyword, peak)| {
+        let waits = peak.end > settled;
+        let heard = || recent.iter().any(|other| other.score > peak.score && other.overlaps(&peak));
+        if !(waits || heard() || explained(slots, recent, keyword, &peak)) {
             remember(near, slots[keyword].detection(peak, clock));
         }
-    }
+        waits
+    });
 }
 
 /// Detections remembered to judge overlaps, and near misses that wait to be taken.

@@ -7,7 +7,11 @@ use crate::detect::{Embedding, Pronunciation};
 
 /// All keywords score together, once, each by `less` lower than the one before; between the first two it fails in a frame.
 struct Scripted {
+    /// Score of the first one.
+    most: f32,
     less: f32,
+    /// What is added to it when it is told again after [`SETTLE`] frames.
+    late: f32,
     scorer: ScorerConfig,
     frame: u64,
     fails: Option<u64>,
@@ -17,6 +21,8 @@ struct Scripted {
 
 /// Frames in which they score.
 const PEAK: std::ops::Range<u64> = 40..44;
+/// Frames after which they are told again.
+const SETTLE: u64 = 4;
 
 impl Core for Scripted {
     fn stride(&self) -> usize {
@@ -29,6 +35,10 @@ impl Core for Scripted {
 
     fn delay_frames(&self) -> usize {
         0
+    }
+
+    fn settle_frames(&self) -> usize {
+        if self.late > 0.0 { SETTLE as usize } else { 0 }
     }
 
     fn memory_frames(&self) -> usize {
@@ -54,9 +64,14 @@ impl Core for Scripted {
                 if keyword == 1 && self.fails == Some(self.frame) {
                     return Err(ModelError::Runtime("on purpose".into()));
                 }
-                let high = 0.95 - self.less * keyword as f32;
-                let score = if PEAK.contains(&self.frame) { high } else { 0.0 };
-                let peak = Peak { score, start: self.frame, end: self.frame + 1 };
+                let high = self.most - self.less * keyword as f32;
+                let before = self.frame.saturating_sub(SETTLE);
+                let peak = if self.late > 0.0 && PEAK.contains(&before) {
+                    Peak { score: high + self.late, plain: high, start: before, end: before + 1 }
+                } else {
+                    let score = if PEAK.contains(&self.frame) { high } else { 0.0 };
+                    Peak { score, plain: score, start: self.frame, end: self.frame + 1 }
+                };
                 on_score(self.frame, keyword, FrameScore { peak, ..FrameScore::nothing(self.frame, 0.0) });
             }
             self.frame += 1;
@@ -82,10 +97,14 @@ fn spotter(fails: Option<u64>, config: SpotterConfig) -> (Spotter, Arc<AtomicUsi
 fn spotter_of(fails: Option<u64>, less: f32, config: SpotterConfig) -> (Spotter, Arc<AtomicUsize>) {
     let changes = Arc::new(AtomicUsize::new(0));
     let scorer = ScorerConfig::default();
-    let core = Scripted { less, scorer, frame: 0, fails, keywords: 0, changes: changes.clone() };
+    let core = Scripted { most: 0.95, less, late: 0.0, scorer, frame: 0, fails, keywords: 0, changes: changes.clone() };
+    (over(core, config), changes)
+}
+
+fn over(core: Scripted, config: SpotterConfig) -> Spotter {
     let mut spotter = Spotter::over(&FrontendConfig::default(), Box::new(core), config).expect("a good front end");
     spotter.set_keywords(["a", "b"].map(keyword));
-    (spotter, changes)
+    spotter
 }
 
 #[test]
@@ -118,6 +137,31 @@ fn a_reset_forgets_near_misses_and_the_end_of_a_stream_does_not() {
     hear(&mut spotter);
     spotter.reset();
     assert_eq!(spotter.near_misses().count(), 0);
+}
+
+#[test]
+fn what_is_told_late_is_heard_once_at_its_place_and_is_no_near_miss() {
+    let hear = |most: f32, less: f32, chunk_frames: usize| {
+        let (scorer, changes) = (ScorerConfig::default(), Arc::default());
+        let core = Scripted { most, less, late: 0.4, scorer, frame: 0, fails: None, keywords: 0, changes };
+        let config = SpotterConfig { threshold: Some(0.5), near: Some(0.75), chunk_frames, ..SpotterConfig::default() };
+        let mut spotter = over(core, config);
+        let mut heard = Vec::new();
+        let mut note = |hit: &Detection| heard.push((hit.name.to_string(), hit.score, hit.start));
+        spotter.process(&vec![0.0; 32_000], &mut note).expect("it runs");
+        spotter.flush(&mut note).expect("it runs");
+        let near: Vec<String> = spotter.near_misses().map(|hit| hit.name.to_string()).collect();
+        (heard, near)
+    };
+    let heard = |score| (vec![("a".to_owned(), score, 11_040)], Vec::<String>::new());
+    for chunk in [1, 4, 100] {
+        // Too low at first; the other, lower still, lies on it.
+        assert_eq!(hear(0.45, 0.1, chunk), heard(0.85));
+        // Told at once, and not again; the other is over the threshold only when it is told late, and then higher.
+        assert_eq!(hear(0.6, 0.15, chunk), heard(0.6));
+        // Never high enough.
+        assert_eq!(hear(0.09, 0.0, chunk), (Vec::new(), vec!["a".to_owned(), "b".to_owned()]));
+    }
 }
 
 #[test]

@@ -50,14 +50,14 @@ pub struct RivalWeights {
     /// Of what a word makes of the one after it ([`Bigrams::lift`]).
     #[serde(default)]
     pub bigram: f32,
-    /// Logit of the probability that a keyword is said: `f0 + f1 * logit of the two witnesses + f2 * logit of the share`.
+    /// Logit of the probability that a keyword is said: `f0 + f1 * fit + f2 * logit of the share` ([`crate::detect::FrameScore::fit`]).
     pub fusion: [f32; 3],
 }
 
 /// Number of values that tell how well a word fits.
 pub const FEATURES: usize = 5;
 
-/// Logit of the two witnesses from which on rivals are heard; what scores less is no detection with any share.
+/// Fit from which on rivals are heard; what scores less is no detection with any share.
 pub const LEAST_LOGIT: f32 = -4.0;
 
 /// Logit of the share of a keyword that was not looked for, or not found.

@@ -1,12 +1,13 @@
-//! `kws-train calibrate`: learns on development data how the two witnesses become one score, and what a score means.
+//! `kws-train calibrate`: learns on development data how what is heard becomes one score, and what a score means.
 //!
 //! Samples are the highest frames of each recording and word, so that what is fitted is what is scored. A logistic
-//! regression weighs the witnesses against each other, `z = w1 * cosine logit + w2 * path`. For every word and for phrases the values
-//! of `z` that let through one and ten false alarms an hour are read off; a median regression of the former on what is known of a
-//! text (`ScorerConfig::traits`: what is expected of it, its ways, its length) and the
+//! regression weighs the two witnesses against each other, `w1 * cosine logit + w2 * path`. To that comes how far a window stands alone, by
+//! the weight that gives what does its share of the false alarms ([`ALONE`]): `z`. For every word and for phrases the values of `z` that let
+//! through one and ten false alarms an hour are read off; a median regression of the former on what is known of a text
+//! (`ScorerConfig::traits`: what is expected of it, its ways, its length) and the
 //! median distance to the latter turn `z` into a logit that is `-ln(false alarms an hour)` for the middle one of all texts:
 //! a score of 0.5 stands for one false alarm an hour, 0.91 for one in ten hours, 0.09 for ten. Then the probability that a search
-//! goes by: a regression over what both say and the share among rivals, whose weights are learned before (`lattice`). Last, the
+//! goes by: a regression over that logit and the share among rivals, whose weights are learned before (`lattice`). Last, the
 //! weights of the witnesses where whole words compete.
 
 use std::collections::BTreeSet;
@@ -70,13 +71,20 @@ pub enum Witness {
     Path,
 }
 
+/// Share of false alarms that may stand alone. By themselves a twentieth do, while words are said alone or in sentences, and nobody knows
+/// which will be: three times as many let through what is said alone at some two logits less, and cost words in sentences 0.2.
+const ALONE: f64 = 0.15;
+
+/// No weight of standing alone is higher; those of both witnesses are some nats.
+const MOST_ALONE: f64 = 30.0;
+
 /// Sensitivity at which places count that may be a word: under ten false alarms an hour they are not worth a look.
 const JUMPY: f32 = 0.75;
 
 /// What is known of a text before it is heard: [`ScorerConfig::traits`] of its first way.
 type Traits = [f64; 3];
 
-/// Cosine logit and path, or the logit of both and that of the share among rivals, and a constant.
+/// Cosine logit and path, or the logit of what is heard of the keyword and that of the share among rivals; and a constant.
 type Features = [f64; 3];
 
 /// The highest frame of a keyword in a recording.
@@ -85,6 +93,8 @@ struct Sample {
     /// Index of the text.
     word: usize,
     x: Features,
+    /// How far its window stands alone.
+    alone: f64,
     said: bool,
 }
 
@@ -124,15 +134,22 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     bundle.manifest.scorer.rivals = None;
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
     for _ in 0..2 {
+        // Whether a window stands alone is told where it weighs anything.
+        bundle.manifest.scorer.alone = bundle.manifest.scorer.alone.max(1.0);
         let (samples, traits) = listen(&bundle, &texts)?;
         let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
-        let (fusion, ways) = fit(&samples, words.len(), &traits, hours, witness)?;
-        let prior = prior(&samples, &traits[..words.len()], fusion, ways);
-        log::info!("fusion {fusion:?}, ways {ways:?}, prior {prior:.3}");
         let scorer = &mut bundle.manifest.scorer;
-        (scorer.fusion, scorer.ways, scorer.prior, scorer.threshold) = (fusion, ways, prior, 0.5);
+        fit(scorer, &samples, words.len(), &traits, hours, witness)?;
+        scorer.prior = prior(scorer, &samples, &traits[..words.len()]);
+        log::info!(
+            "fusion {:?}, ways {:?}, alone {}, prior {}",
+            scorer.fusion,
+            scorer.ways,
+            scorer.alone,
+            scorer.prior
+        );
     }
-    // Then the third witness, with the logit of the two as the first.
+    // Then the share among rivals, beside the logit of all that.
     if args.witness == Witness::All
         && let Some(rivals) = lattice::weights(&bundle, &recordings)?
     {
@@ -183,7 +200,7 @@ fn collect(
                 } else {
                     [scorer.cos_scale * best.cosine + scorer.cos_bias, best.path, 1.0]
                 };
-                out.push(Sample { word: index, x: x.map(f64::from), said: at_place });
+                out.push(Sample { word: index, x: x.map(f64::from), alone: f64::from(best.alone), said: at_place });
             }
         }
     }
@@ -191,27 +208,33 @@ fn collect(
     Ok((out, traits))
 }
 
-/// The scorer's `fusion`, by the first `words` texts, and its `ways`.
+/// Learns what makes a logit of the witnesses: their weights by the first `words` texts, the rest by all.
 fn fit(
+    scorer: &mut ScorerConfig,
     samples: &[Sample],
     words: usize,
     traits: &[Traits],
     hours: f64,
     witness: Witness,
-) -> Result<([f32; 4], [f32; 2])> {
+) -> Result<()> {
     let of_words: Vec<Sample> = samples.iter().filter(|s| s.word < words).copied().collect();
     let [w1, w2, _] = regress(&of_words, witness, true);
-    let mut wrong: Vec<Vec<f64>> = vec![Vec::new(); traits.len()];
+    // What both witnesses say of each text where it is not said, and how far that stands alone.
+    let mut wrong: Vec<Vec<(f64, f64)>> = vec![Vec::new(); traits.len()];
     for s in samples.iter().filter(|s| !s.said) {
-        wrong[s.word].push(w1 * s.x[0] + w2 * s.x[1]);
+        wrong[s.word].push((w1 * s.x[0] + w2 * s.x[1], s.alone));
     }
+    let mark = |rate: f64| (rate * hours).round() as usize;
+    let weighed = matches!(witness, Witness::All | Witness::Both);
+    let alone = if weighed { weight_of_alone(&wrong, mark(10.0)) } else { 0.0 };
     // (traits, value at one false alarm an hour, at ten) of every text.
     let marks: Vec<(Traits, f64, f64)> = wrong
-        .iter_mut()
+        .iter()
         .zip(traits)
-        .filter_map(|(z, &traits)| {
+        .filter_map(|(wrong, &traits)| {
+            let mut z: Vec<f64> = wrong.iter().map(|(z, stands)| z + alone * stands).collect();
             z.sort_by(|a, b| b.total_cmp(a));
-            let at = |rate: f64| z.get((rate * hours).round() as usize).copied();
+            let at = |rate: f64| z.get(mark(rate)).copied();
             Some((traits, at(1.0)?, at(10.0)?))
         })
         .collect();
@@ -223,8 +246,37 @@ fn fit(
     );
     let [start, expected, ways, phones] = median_regression(marks.iter().map(|&(t, one, _)| (t, one)));
     let scale = std::f64::consts::LN_10 / gap;
-    let fusion = [-start * scale, w1 * scale, w2 * scale, -expected * scale];
-    Ok((fusion.map(|w| w as f32), [ways, phones].map(|w| (-w * scale) as f32)))
+    scorer.fusion = [-start, w1, w2, -expected].map(|w| (w * scale) as f32);
+    scorer.ways = [-ways, -phones].map(|w| (w * scale) as f32);
+    scorer.alone = (alone * scale) as f32;
+    scorer.threshold = 0.5;
+    Ok(())
+}
+
+/// The weight at which [`ALONE`] of the `most` highest of every text stand alone: the share rises with it. None if more do by themselves, or
+/// if so many do not at any weight in sight, as where nobody can tell (a model without a phone head).
+fn weight_of_alone(wrong: &[Vec<(f64, f64)>], most: usize) -> f64 {
+    let share = |weight: f64| {
+        let raised = |(z, stands): &(f64, f64)| z + weight * stands;
+        let (mut stand, mut all) = (0.0, 0.0);
+        for wrong in wrong.iter().filter(|w| w.len() > most) {
+            let mut highest = wrong.clone();
+            highest.select_nth_unstable_by(most, |a, b| raised(b).total_cmp(&raised(a)));
+            stand += highest[..most].iter().map(|(_, stands)| stands).sum::<f64>();
+            all += most as f64;
+        }
+        stand / f64::max(all, 1.0)
+    };
+    if share(MOST_ALONE) < ALONE { 0.0 } else { bisect(0.0, MOST_ALONE, |weight| share(weight) < ALONE) }
+}
+
+/// Where `less` turns from true to false between two numbers: the lower one if it is never true, the higher one if it always is.
+fn bisect(mut low: f64, mut high: f64, less: impl Fn(f64) -> bool) -> f64 {
+    for _ in 0..40 {
+        let middle = f64::midpoint(low, high);
+        if less(middle) { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// Constant and weights with which `traits` come nearest to the values by the sum of what is missing, which outliers do not move:
@@ -333,25 +385,24 @@ fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> [f64; N] {
     b
 }
 
+/// What the scorer makes of a sample of a text.
+fn logit_of(scorer: &ScorerConfig, sample: &Sample, traits: &Traits) -> f64 {
+    let [f0, f1, f2, f3] = scorer.fusion.map(f64::from);
+    let [ways, phones] = scorer.ways.map(f64::from);
+    dot(&[f1, f2, f0], &sample.x) + f64::from(scorer.alone) * sample.alone + dot(&[f3, ways, phones], traits)
+}
+
 /// The prior of the scorer: with it, the probabilities of what a search looks at add up to the number of said words in it. Samples of
 /// texts without traits do not count.
-fn prior(samples: &[Sample], traits: &[Traits], fusion: [f32; 4], ways: [f32; 2]) -> f32 {
-    let [f0, f1, f2, f3] = fusion.map(f64::from);
-    let [ways, phones] = ways.map(f64::from);
-    let scorer = ScorerConfig { threshold: 0.5, ..ScorerConfig::default() };
+fn prior(scorer: &ScorerConfig, samples: &[Sample], traits: &[Traits]) -> f32 {
     let least = f64::from(logit(scorer.threshold_at(JUMPY)));
-    let logit = |s: &Sample| Some(f0 + f1 * s.x[0] + f2 * s.x[1] + dot(&[f3, ways, phones], traits.get(s.word)?));
+    let logit = |s: &Sample| Some(logit_of(scorer, s, traits.get(s.word)?));
     let logits = samples.iter().filter_map(|s| Some((logit(s)?, s.said)));
     let seen: Vec<(f64, bool)> = logits.filter(|s| s.0 >= least).collect();
     let said = seen.iter().filter(|s| s.1).count() as f64;
     let sum = |prior: f64| seen.iter().map(|s| f64::from(sigmoid((s.0 + prior) as f32))).sum::<f64>();
-    // The expected number rises with the prior: bisection.
-    let (mut low, mut high) = (-20.0, 20.0);
-    for _ in 0..40 {
-        let middle = f64::midpoint(low, high);
-        if sum(middle) < said { low = middle } else { high = middle }
-    }
-    low as f32
+    // The expected number rises with the prior.
+    bisect(-20.0, 20.0, |prior| sum(prior) < said) as f32
 }
 
 #[cfg(test)]
@@ -366,7 +417,7 @@ mod tests {
                 let said = i % 2 == 0;
                 let noise = f64::from((i * 37) % 101) / 50.0 - 1.0;
                 let x = f64::from(u8::from(said)) * 2.0 - 1.0 + 1.5 * noise;
-                Sample { word: 0, x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0], said }
+                Sample { word: 0, x: [x, f64::from((i * 53) % 97) / 48.0 - 1.0, 1.0], alone: 0.0, said }
             })
             .collect();
         let w = regress(&samples, Witness::Both, true);
@@ -391,15 +442,19 @@ mod tests {
         let mut samples = Vec::new();
         for (word, t) in all.iter().enumerate() {
             let shift = 2.0 * t[0] + 0.5 * t[1] + 0.25 * t[2];
-            let sample = |x: f64, i: u32, said| Sample { word, x: [x, f64::from(i * 53 % 97) / 48.0 - 1.0, 1.0], said };
+            let sample = |x: f64, i: u32, said| {
+                let alone = f64::from(u8::from(i.is_multiple_of(9)));
+                Sample { word, x: [x, f64::from(i * 53 % 97) / 48.0 - 1.0, 1.0], alone, said }
+            };
             samples.extend((0..1_000).map(|i| sample(f64::from(i) / 100.0 + shift, i, false)));
             samples.extend((0..10).map(|i| sample(9.0 + shift + f64::from(i), i, true)));
         }
-        let (fusion, ways) = fit(&samples, 12, &all, 10.0, Witness::Both).expect("enough words");
-        let ([f0, f1, f2, f3], [ways, phones]) = (fusion.map(f64::from), ways.map(f64::from));
+        let mut scorer = ScorerConfig { threshold: 0.9, ..ScorerConfig::default() };
+        fit(&mut scorer, &samples, 12, &all, 10.0, Witness::Both).expect("enough words");
+        assert_eq!(scorer.threshold, 0.5);
         for (word, t) in all.iter().enumerate() {
-            let logit = |s: &Sample| f0 + f1 * s.x[0] + f2 * s.x[1] + dot(&[f3, ways, phones], t);
-            let over = |least: f64| samples.iter().filter(|s| s.word == word && !s.said && logit(s) > least).count();
+            let wrong = || samples.iter().filter(|s| s.word == word && !s.said);
+            let over = |least: f64| wrong().filter(|s| logit_of(&scorer, s, t) > least).count();
             assert!((5..=15).contains(&over(0.0)), "{} false alarms in ten hours at 0.5", over(0.0));
             let ten = over(-std::f64::consts::LN_10);
             assert!((90..=110).contains(&ten), "{ten} false alarms in ten hours at 0.09");
@@ -417,15 +472,30 @@ mod tests {
     #[test]
     fn the_prior_makes_probabilities_add_up_to_what_is_said() {
         // One word of one phone whose logit is the first witness: 40 wrong at -1, 10 right at 2, and one too low to count.
-        let sample = |x: f64, said| Sample { word: 0, x: [x, 0.0, 1.0], said };
+        let sample = |x: f64, said| Sample { word: 0, x: [x, 0.0, 1.0], alone: 0.0, said };
         let mut samples = vec![sample(-1.0, false); 40];
         samples.extend(vec![sample(2.0, true); 10]);
         samples.push(sample(-9.0, true));
         // A phrase that does not count.
         samples.extend(vec![Sample { word: 1, ..sample(3.0, false) }; 20]);
-        let prior = f64::from(prior(&samples, &[[0.0; 3]], [0.0, 1.0, 0.0, 0.0], [0.0; 2]));
+        let scorer = ScorerConfig { fusion: [0.0, 1.0, 0.0, 0.0], threshold: 0.5, ..ScorerConfig::default() };
+        let prior = f64::from(prior(&scorer, &samples, &[[0.0; 3]]));
         let p = |x: f64| 1.0 / (1.0 + (-(x + prior)).exp());
         assert!((40.0 * p(-1.0) + 10.0 * p(2.0) - 10.0).abs() < 1e-3, "{prior}");
+    }
+
+    #[test]
+    fn what_stands_alone_is_raised_to_its_share() {
+        // 100 wrong ones at 0, -1, ... of which every tenth stands alone; the highest 40 of them are looked at, of which four do.
+        let texts = vec![(0..100).map(|i| (-f64::from(i), f64::from(u8::from(i % 10 == 9)))).collect::<Vec<_>>(); 3];
+        // To be six, the one at -59 has to come before the 35th of the others, at -37.
+        let weight = weight_of_alone(&texts, 40);
+        assert!((weight - 22.0).abs() < 1e-6, "{weight}");
+        let alone: Vec<Vec<_>> = texts.iter().map(|wrong| wrong.iter().map(|&(z, _)| (z, 1.0)).collect()).collect();
+        assert!(weight_of_alone(&alone, 40) < 1e-6, "they have more than their share");
+        let none: Vec<Vec<_>> = texts.iter().map(|wrong| wrong.iter().map(|&(z, _)| (z, 0.0)).collect()).collect();
+        assert_eq!(weight_of_alone(&none, 40), 0.0, "none ever does");
+        assert_eq!(weight_of_alone(&texts, 200), 0.0, "too few to tell");
     }
 
     #[test]

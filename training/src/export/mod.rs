@@ -154,8 +154,8 @@ fn publish(
     (scorer.cos_scale, scorer.cos_bias) = (scale as f32, bias as f32);
     if old.as_ref().is_some_and(|m| m.files.contains_key(LEVEL_FILE)) {
         log::warn!("{LEVEL_FILE} was learned from other weights and is left out; run levels, then calibrate");
-        let ScorerConfig { fusion, ways, .. } = ScorerConfig::default();
-        (scorer.fusion, scorer.ways) = (fusion, ways);
+        let ScorerConfig { fusion, ways, alone, .. } = ScorerConfig::default();
+        (scorer.fusion, scorer.ways, scorer.alone) = (fusion, ways, alone);
     }
     let mut training = old.as_ref().map(|m| m.training.clone()).unwrap_or_default();
     training.insert("steps".into(), toml::Value::Integer(step as i64));
