@@ -40,8 +40,9 @@ fn frame_seconds(frontend: &FrontendConfig, spec: &EncoderSpec) -> f32 {
 /// Listens for keywords in a stream of 16 kHz mono samples.
 ///
 /// A stream is heard as if a quiet room came before it: networks that wake up in the middle of a word, as in a clip cut
-/// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), scorer (what needs
-/// to stand alone is told once the pause behind it has been heard), trigger (a peak is complete at most [`Trigger::latency_frames`] after its top). A warm `process` allocates nothing outside the backend, live.
+/// short, would miss it. The stages and what they add to the latency: log-mel (one window), encoder (chunk and look-ahead), scorer (what
+/// must stand alone to be heard waits for the pause behind it), trigger (a peak is complete at most [`Trigger::latency_frames`] after its
+/// top). A warm `process` allocates nothing outside the backend, live.
 pub struct Spotter {
     mel: LogMel,
     core: Box<dyn Core>,

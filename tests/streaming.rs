@@ -63,6 +63,16 @@ fn streamed_equals_offline_whatever_the_pieces() {
 }
 
 #[test]
+fn a_word_said_alone_is_known_to_stand_alone_also_at_the_end_of_a_stream() {
+    let samples = decode_16k(&common::recording()).expect("the fixture");
+    // `hello`, cut out.
+    let said = [&vec![0.0; 8_000], &samples[10_000..17_500]].concat();
+    let heard = |samples: &[f32]| listen(&mut spotter(3), samples, &[480]).1[0].expect("a score");
+    let (ended, followed) = (heard(&said), heard(&[&said[..], &vec![0.0; 8_000]].concat()));
+    assert!(ended.alone > 0.5 && followed.alone > 0.5, "{ended:?} {followed:?}");
+}
+
+#[test]
 fn with_rivals_too_chunks_and_pieces_change_nothing() {
     let samples = decode_16k(&common::recording()).expect("the fixture");
     let with = |chunk_frames, rivals| spotter_with(SpotterConfig { chunk_frames, rivals, ..SpotterConfig::default() });

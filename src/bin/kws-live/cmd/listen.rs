@@ -106,9 +106,9 @@ impl Listening {
 
     /// The same for a search, which nobody waits for.
     pub fn for_search(model: &ModelArgs, wanted: &Wanted) -> anyhow::Result<Self> {
-        let own = wanted.specs.iter().map(|s| (&s.name, s.threshold));
-        let own = own.chain(wanted.examples.iter().map(|e| (&e.name, e.threshold)));
-        if let Some((name, threshold)) = own.into_iter().find_map(|(name, threshold)| Some((name, threshold?))) {
+        let typed = wanted.specs.iter().map(|s| (&s.name, s.threshold));
+        let mut own = typed.chain(wanted.examples.iter().map(|e| (&e.name, e.threshold)));
+        if let Some((name, threshold)) = own.find_map(|(name, threshold)| Some((name, threshold?))) {
             bail!(
                 "`{name}@{threshold:?}`: a search finds each keyword's threshold by itself; leave @{threshold:?} out"
             );
