@@ -258,12 +258,8 @@ impl Matcher {
         }
     }
 
-    /// Adds that the window stands alone, once what comes after it has been heard.
-    fn raised(score: FrameScore, alone: &Alone, weight: f32) -> FrameScore {
-        if weight <= 0.0 {
-            return score;
-        }
-        let alone = alone.of(score.peak.start, score.peak.end);
+    /// Adds how far the window stands alone.
+    fn raised(score: FrameScore, alone: f32, weight: f32) -> FrameScore {
         let fit = score.fit + weight * alone;
         FrameScore { alone, fit, peak: Peak { score: sigmoid(fit), ..score.peak }, ..score }
     }
@@ -274,12 +270,14 @@ impl Matcher {
         let keywords = self.anchors.keywords().len();
         let (wait, now) = (self.settle_frames() * keywords, self.held.len() - keywords);
         let (settled, weight) = (now >= wait, self.config.alone);
+        // Where something is said right behind them, none does.
+        let most = if wait > 0 && settled { self.alone.most(self.held[0].peak.end) } else { 0.0 };
         for keyword in 0..keywords {
             let (mut score, held) = (self.held[now + keyword], self.held[keyword]);
-            if wait > 0 && settled && held.fit + weight > score.fit {
-                let late = Self::raised(held, &self.alone, weight);
-                if late.alone > 0.0 && late.fit > score.fit {
-                    score = late;
+            if most > 0.0 && held.fit + weight * most > score.fit {
+                let alone = self.alone.of(held.peak.start, held.peak.end);
+                if alone > 0.0 && held.fit + weight * alone > score.fit {
+                    score = Self::raised(held, alone, weight);
                 }
             }
             on_score(self.frame, keyword, score);
@@ -296,7 +294,9 @@ impl Matcher {
             return Ok(());
         };
         for (keyword, score) in self.held.drain(..keywords).enumerate() {
-            let mut score = Self::raised(score, &self.alone, self.config.alone);
+            let weight = self.config.alone;
+            let alone = if weight > 0.0 { self.alone.of(score.peak.start, score.peak.end) } else { 0.0 };
+            let mut score = Self::raised(score, alone, weight);
             score.peak.score = if !rivals.contest(keyword) {
                 self.config.posterior(score.peak.score)
             } else if score.fit >= words::LEAST_LOGIT {
