@@ -98,7 +98,7 @@ mod tests {
         let silence: Vec<f32> = (0..CLASSES).map(|class| if class == BLANK { 0.0 } else { -20.0 }).collect();
         (0..32).for_each(|_| alone.push(&silence));
         assert_eq!((alone.of(26, 30), alone.of(15, 20)), (1.0, 1.0));
-        alone.push(&vec![-20.0; CLASSES]);
+        alone.push(&[-20.0; CLASSES]);
         near(alone.of(50, 53), 1.0);
         alone.reset();
         assert_eq!(alone.of(0, 0), 1.0, "before the stream nothing was said");
