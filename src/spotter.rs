@@ -460,12 +460,11 @@ impl Spotter {
         };
         let outcome = self.core.process(&self.features, &mut take);
         self.features.clear();
-        if outcome.is_err() {
+        outcome.inspect_err(|_| {
             // A frame that was broken off leaves peaks that nobody judges any more.
             self.hits.clear();
             self.misses.clear();
-        }
-        outcome?;
+        })?;
         self.fed = fed;
         Ok(())
     }
@@ -489,8 +488,7 @@ impl Spotter {
     ) -> Result<(), SpotError> {
         let position = self.position;
         let quiet = [0.0; 160];
-        let frames = (self.core.delay_frames() + self.core.settle_frames()) as u64 + Trigger::latency_frames() + 2;
-        let mut left = (frames * self.frame_samples) as usize;
+        let mut left = ((self.lag_frames() + 2) * self.frame_samples) as usize;
         while left > 0 {
             let piece = left.min(quiet.len());
             // No word ends in it, and nobody has fed it.
@@ -554,9 +552,13 @@ impl Spotter {
 
     /// Samples between the end of a word and its detection, at the most, from all stages.
     pub fn latency(&self) -> u64 {
-        let core = (self.core.delay_frames() + self.core.settle_frames()) as u64;
-        let frames = core + Trigger::latency_frames() + self.config.chunk_frames as u64;
+        let frames = self.lag_frames() + self.config.chunk_frames as u64;
         self.mel.latency_samples() as u64 + frames * self.frame_samples
+    }
+
+    /// Scored frames between the end of a word and its detection, at the most, without those that make a chunk.
+    fn lag_frames(&self) -> u64 {
+        (self.core.delay_frames() + self.core.settle_frames()) as u64 + Trigger::latency_frames()
     }
 
     /// Samples in which the gate let the model rest since the spotter was made.

@@ -133,11 +133,12 @@ pub fn run(args: &CalibrateArgs) -> Result<()> {
     };
     bundle.manifest.scorer.rivals = None;
     // The highest frame depends on the fusion: once with the present one, once with the learned one.
+    let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
     for _ in 0..2 {
-        // Whether a window stands alone is told where it weighs anything.
-        bundle.manifest.scorer.alone = bundle.manifest.scorer.alone.max(1.0);
+        // Whether a window stands alone is told where it weighs anything; of one witness alone, nothing is added to it.
+        let alone = bundle.manifest.scorer.alone.max(1.0);
+        bundle.manifest.scorer.alone = if witness == Witness::Both { alone } else { 0.0 };
         let (samples, traits) = listen(&bundle, &texts)?;
-        let witness = if args.witness == Witness::All { Witness::Both } else { args.witness };
         let scorer = &mut bundle.manifest.scorer;
         fit(scorer, &samples, words.len(), &traits, hours, witness)?;
         scorer.prior = prior(scorer, &samples, &traits[..words.len()]);
@@ -225,8 +226,7 @@ fn fit(
         wrong[s.word].push((w1 * s.x[0] + w2 * s.x[1], s.alone));
     }
     let mark = |rate: f64| (rate * hours).round() as usize;
-    let weighed = matches!(witness, Witness::All | Witness::Both);
-    let alone = if weighed { weight_of_alone(&wrong, mark(10.0)) } else { 0.0 };
+    let alone = if witness == Witness::Both { weight_of_alone(&wrong, mark(10.0)) } else { 0.0 };
     // (traits, value at one false alarm an hour, at ten) of every text.
     let marks: Vec<(Traits, f64, f64)> = wrong
         .iter()

@@ -127,8 +127,12 @@ impl Judged {
 pub fn threshold_at(alarms: &[f32], rate: f64, hours: f64) -> f32 {
     let mut sorted = alarms.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
-    // Just above the first alarm that is too many.
-    sorted.get((rate * hours).floor() as usize).map_or(f32::MIN, |s| s.next_up())
+    threshold_over(&sorted, (rate * hours).floor() as usize)
+}
+
+/// Lowest threshold that no more than `most` false alarms reach, sorted from the highest down: just above the first that is too many.
+pub fn threshold_over(sorted: &[f32], most: usize) -> f32 {
+    sorted.get(most).map_or(f32::MIN, |alarm| alarm.next_up())
 }
 
 /// Sorts the candidates of keyword number `index` into places and false alarms; each is used once.

@@ -13,7 +13,7 @@ use kws_live::spotter::{Detection, SpotterConfig, Trace};
 use kws_live::text::parse_keywords;
 use serde::Serialize;
 
-use super::candidates::{Found, Frames, Judged, judge, settle, take};
+use super::candidates::{Found, Frames, Judged, judge, settle, take, threshold_over};
 use super::recordings::{Half, Recording, each, hits, hours, read};
 use super::{plots, stats};
 
@@ -105,8 +105,6 @@ struct Heard {
     best: Vec<f32>,
     /// Detections of each keyword.
     events: Vec<Events>,
-    /// Candidates of each keyword.
-    found: Found,
 }
 
 /// Runs the command.
@@ -129,8 +127,7 @@ pub fn measure(args: &KeywordsArgs) -> Result<Report> {
     let keywords: Vec<Keyword> = specs.iter().map(|s| Ok(enroller.text(s)?)).collect::<Result<_>>()?;
     let recordings = read(&args.manifests, &args.split, args.half)?;
     let names: Vec<String> = specs.iter().map(|s| s.name.to_lowercase()).collect();
-    let heard = listen(&bundle, &keywords, &recordings, args.threads)?;
-    let found: Vec<Found> = heard.iter().map(|h| h.found.clone()).collect();
+    let (heard, found) = listen(&bundle, &keywords, &recordings, args.threads)?;
     let judged = keywords.iter().enumerate().map(|(k, keyword)| judge(k, keyword, &recordings, &found));
     let curves: Vec<_> = judged.map(|judged| curve(&judged, hours(&recordings))).collect();
     let report = report(&names, &recordings, &heard, &curves);
@@ -150,9 +147,14 @@ pub fn measure(args: &KeywordsArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// One pass in pieces, as a live stream comes: the emission time then means something.
-fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threads: usize) -> Result<Vec<Heard>> {
-    each(bundle, keywords, &SpotterConfig::default(), recordings, threads, |spotter, samples| {
+/// One pass in pieces, as a live stream comes: the emission time then means something. With the candidates of each recording.
+fn listen(
+    bundle: &Bundle,
+    keywords: &[Keyword],
+    recordings: &[Recording],
+    threads: usize,
+) -> Result<(Vec<Heard>, Vec<Found>)> {
+    let heard = each(bundle, keywords, &SpotterConfig::default(), recordings, threads, |spotter, samples| {
         let ids: BTreeMap<_, _> = spotter.keywords().enumerate().map(|(i, s)| (s.id, i)).collect();
         let mut events = vec![Events::new(); keywords.len()];
         let mut note = |d: &Detection, ended: bool| {
@@ -166,8 +168,9 @@ fn listen(bundle: &Bundle, keywords: &[Keyword], recordings: &[Recording], threa
         }
         spotter.flush_traced(|d| note(d, true), &mut trace)?;
         let best = spotter.keywords().map(|s| s.best.map_or(0.0, |b| b.score)).collect();
-        Ok(Heard { best, events, found: settle(frames) })
-    })
+        Ok((Heard { best, events }, settle(frames)))
+    })?;
+    Ok(heard.into_iter().unzip())
 }
 
 /// Places that keyword `k` was found at, and false alarms.
@@ -188,9 +191,8 @@ fn curve(judged: &Judged, hours: f64) -> Vec<(f64, f64)> {
     alarms.sort_by(|a, b| b.total_cmp(a));
     let most = alarms.len().min((MOST_ALARMS * hours) as usize);
     let point = |n: usize| {
-        // Just above the first alarm that is too many.
-        let threshold = alarms.get(n).map_or(f32::MIN, |alarm| alarm.next_up());
-        (n as f64 / hours, judged.missed(threshold) as f64 / judged.places.len().max(1) as f64)
+        let missed = judged.missed(threshold_over(&alarms, n));
+        (n as f64 / hours, missed as f64 / judged.places.len().max(1) as f64)
     };
     (0..=most).map(point).collect()
 }

@@ -66,15 +66,32 @@ pub(super) fn near(args: &LiveArgs, bundle: &Bundle, keywords: &[Keyword]) -> an
     let Some(near) = args.service.save_near else { return Ok(()) };
     let (scorer, own) = (&bundle.manifest.scorer, &args.keywords);
     let common = own.threshold.unwrap_or_else(|| scorer.threshold_at(own.sensitivity));
-    if keywords.iter().any(|keyword| scorer.threshold_at(near) < keyword.threshold.unwrap_or(common)) {
+    let thresholds = keywords.iter().map(|keyword| keyword.threshold.unwrap_or(common));
+    // Without a keyword, as in the terminal UI before one is typed, that of those to come.
+    if scorer.threshold_at(near) < thresholds.reduce(f32::max).unwrap_or(common) {
         return Ok(());
     }
+    let all_own = !keywords.is_empty() && keywords.iter().all(|keyword| keyword.threshold.is_some());
     let what = match own.threshold {
-        _ if keywords.iter().all(|keyword| keyword.threshold.is_some()) => {
-            "high enough for scores below the keywords' own thresholds".into()
-        }
+        _ if all_own => "high enough for scores below the keywords' own thresholds".into(),
         Some(threshold) => format!("high enough for scores below --threshold {threshold}"),
         None => format!("above --sensitivity {}", own.sensitivity),
     };
     Err(anyhow!("--save-near {near} finds no near misses; it must be {what}")).of("save-near")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_misses_wait_for_keywords_that_are_typed_later() {
+        let bundle = Bundle::embedded().expect("the built-in model");
+        let mut args = LiveArgs::default();
+        (args.keywords.sensitivity, args.service.save_near) = (0.5, Some(0.75));
+        near(&args, &bundle, &[]).expect("they lie between the two");
+        args.service.save_near = Some(0.5);
+        let error = near(&args, &bundle, &[]).expect_err("there are none");
+        assert!(format!("{error:#}").contains("above --sensitivity 0.5"), "{error:#}");
+    }
 }
