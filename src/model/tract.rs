@@ -1,5 +1,9 @@
 //! The tract backend.
 
+mod conv;
+mod filters;
+mod widen;
+
 use tract_onnx::prelude::*;
 
 use super::{Backend, Bytes, Graph, ModelError, State, Tensor, place};
@@ -126,7 +130,13 @@ impl TractGraph {
 }
 
 fn parse(onnx: &[u8]) -> TractResult<InferenceModel> {
-    tract_onnx::onnx().model_for_read(&mut &*onnx)
+    let mut reader = tract_onnx::onnx();
+    let mut file = reader.proto_model_for_read(&mut &*onnx)?;
+    if let Some(graph) = file.graph.as_mut().filter(|_| widen::has_vectors()) {
+        conv::register(&mut reader.op_register);
+        conv::rewrite(graph);
+    }
+    reader.model_for_proto_model(&file)
 }
 
 fn to_tract(tensor: &Tensor) -> TractResult<TValue> {
