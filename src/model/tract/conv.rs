@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto};
+// What operators of tract are written with; its macros need most of it.
+#[allow(clippy::wildcard_imports)]
 use tract_onnx::tract_hir::internal::*;
 
 use super::filters::{Filters, Given, Moves};

@@ -4,6 +4,9 @@
 //! eight bits a quarter of what single precision takes. They become floats just before they are used, a piece that fits the nearest
 //! cache at a time, and meet vectors of whatever width this processor has (`pulp` chooses when the program runs).
 
+// Only what is inlined is compiled for the vectors of its caller.
+#![expect(clippy::inline_always)]
+
 use pulp::Arch;
 
 use super::widen::{Task, Widen, dispatch};
@@ -42,6 +45,7 @@ enum Steps {
 }
 
 /// Weights as a file has them.
+#[derive(Clone, Copy)]
 pub(super) enum Given<'a> {
     /// Whole numbers, and what they count by output and tap, `[outputs, 1, taps]`, or by input and tap, `[1, inputs, taps]`.
     Eight {

@@ -1,5 +1,8 @@
 //! Whole numbers of eight bits become floats, by whatever vectors this processor has.
 
+// Only what is inlined is compiled for the vectors of its caller.
+#![expect(clippy::inline_always)]
+
 use pulp::{Arch, NullaryFnOnce, Scalar, Simd};
 
 /// Vectors that can be filled from whole numbers of eight bits.
