@@ -19,7 +19,7 @@ pub struct AugmentConfig {
     pub formants: [f32; 2],
     /// Share of crops played in a measured room.
     pub measured_room: f32,
-    /// Share of crops played in a simulated room (noise with exponential decay).
+    /// Share of crops played in a simulated room (image sources and a tail of noise).
     pub simulated_room: f32,
     /// Share of crops with added noise.
     pub noise: f32,
@@ -191,7 +191,7 @@ impl<'a> Augmenter<'a> {
         if draw < self.config.measured_room && !self.rooms.is_empty() {
             let clip = self.rooms[rng.random_range(0..self.rooms.len())];
             let response: Vec<f32> = self.cache.samples(clip).iter().map(|s| f32::from(*s) / 32_768.0).collect();
-            convolve(&mut self.planner, x, direct_path_first(&response));
+            convolve(&mut self.planner, x, &another_room(rng, direct_path_first(&response)));
         } else if draw < self.config.measured_room + self.config.simulated_room {
             let response = simulated_room(rng);
             convolve(&mut self.planner, x, &response);
@@ -368,24 +368,98 @@ pub(crate) fn direct_path_first(samples: &[f32]) -> &[f32] {
     &samples[peak..samples.len().min(peak + RATE as usize)]
 }
 
-/// A direct path and an exponentially decaying noise tail: RT60 0.15 to 0.9 s, -3 to -18 dB.
-fn simulated_room(rng: &mut SmallRng) -> Vec<f32> {
-    let rt60 = uniform(rng, [0.15, 0.9]);
-    let len = (rt60 * RATE) as usize;
-    let decay = (-6.908 / (rt60 * RATE)).exp();
-    let level = 10_f32.powf(uniform(rng, [-18.0, -3.0]) / 20.0);
-    let mut tail: Vec<f32> = Vec::with_capacity(len);
+/// A room like a measured one, for there are few: larger or smaller (the response at another pace), with more or less on its
+/// walls (an exponential that makes it decay faster or slower), and heard from closer or further (what comes after the first 2.5 ms
+/// louder or fainter).
+fn another_room(rng: &mut SmallRng, response: &[f32]) -> Vec<f32> {
+    let pace = uniform(rng, [-0.4, 0.4]).exp2();
+    let len = ((response.len() as f32 / pace) as usize).clamp(1, RATE as usize);
+    // Decibels a second; a room of RT60 0.5 s decays by 120. Slower than it was by a third of its own decay at the most.
+    let own = decay(response);
+    let damping = 10_f32.powf(uniform(rng, [-60.0, own * pace / 3.0]) / 20.0 / RATE);
+    let further = 10_f32.powf(uniform(rng, [-6.0, 6.0]) / 20.0);
     let mut envelope = 1.0;
-    for _ in 0..len {
-        tail.push((rng.random::<f32>() - 0.5) * envelope);
-        envelope *= decay;
+    let mut out = Vec::with_capacity(len);
+    for i in 0..len {
+        let at = i as f32 * pace;
+        let before = at as usize;
+        let next = response.get(before + 1).copied().unwrap_or(0.0);
+        let s = response.get(before).copied().unwrap_or(0.0);
+        let distance = if i < DIRECT { 1.0 } else { further };
+        out.push((s + (at - before as f32) * (next - s)) * envelope * distance);
+        envelope *= damping;
     }
-    let energy = tail.iter().map(|s| s * s).sum::<f32>().sqrt().max(1e-9);
-    for s in &mut tail {
-        *s *= level / energy;
+    out
+}
+
+/// By how many decibels a second what comes after the direct path fades, from the powers of its halves; 0 if it does not.
+fn decay(response: &[f32]) -> f32 {
+    let tail = response.get(DIRECT..).unwrap_or_default();
+    let (early, late) = tail.split_at(tail.len() / 2);
+    let (early, late) = (power(early).max(1e-20), power(late).max(1e-20));
+    let seconds = (tail.len().max(1) as f32 / 2.0) / RATE;
+    (10.0 * (early / late).log10() / seconds).max(0.0)
+}
+
+/// Samples that the direct path takes of a response, with what a microphone makes of it (2.5 ms).
+const DIRECT: usize = 40;
+
+/// Metres that sound goes in a second.
+const SOUND: f32 = 343.0;
+
+/// A room with six flat walls: its early reflections by image sources (Allen and Berkley 1979, up to the third order), then a tail of noise
+/// that decays exponentially, faster above some 2 kHz than below. Speaker and microphone stand anywhere in it, RT60 0.15 to 0.9 s.
+fn simulated_room(rng: &mut SmallRng) -> Vec<f32> {
+    let size = [uniform(rng, [2.0, 9.0]), uniform(rng, [2.0, 7.0]), uniform(rng, [2.2, 3.8])];
+    let mut anywhere = || size.map(|side| uniform(rng, [0.1, 0.9]) * side);
+    let (speaker, microphone) = (anywhere(), anywhere());
+    let rt60 = uniform(rng, [0.15, 0.9]);
+    let volume: f32 = size.iter().product();
+    let surface = 2.0 * (size[0] * size[1] + size[1] * size[2] + size[2] * size[0]);
+    // Eyring's formula, for what a wall leaves of a pressure.
+    let reflected = (-0.0805 * volume / (surface * rt60)).exp();
+    let mut images = Vec::new();
+    for [x, y, z] in orders() {
+        let at = [(x, 0), (y, 1), (z, 2)].map(|(order, axis): (i32, usize)| {
+            let mirrored = if order % 2 == 0 { speaker[axis] } else { size[axis] - speaker[axis] };
+            order as f32 * size[axis] + mirrored - microphone[axis]
+        });
+        let metres = at.iter().map(|d| d * d).sum::<f32>().sqrt().max(0.1);
+        images.push((metres, reflected.powi(x.abs() + y.abs() + z.abs()) / metres));
     }
-    tail[0] = 1.0;
-    tail
+    let direct = images.iter().fold(f32::MAX, |least, (metres, _)| least.min(*metres));
+    let mut out = vec![0.0; (rt60 * RATE) as usize];
+    for (metres, gain) in images {
+        let sample = ((metres - direct) / SOUND * RATE) as usize;
+        if let Some(s) = out.get_mut(sample) {
+            *s += gain * direct;
+        }
+    }
+    // The tail's power is that of a diffuse field: 4 (1 - a) / (S a) beside 1 / (4 pi d^2) of the direct path, a = 1 - reflected^2.
+    let absorbed = 1.0 - reflected * reflected;
+    let power = 16.0 * std::f32::consts::PI * (1.0 - absorbed) / (surface * absorbed) * direct * direct;
+    let decay = |rt60: f32| (-6.908 / (rt60 * RATE)).exp();
+    let (low_decay, high_decay) = (decay(rt60), decay(rt60 * uniform(rng, [0.4, 1.0])));
+    // Of noise that starts with variance v, the sum of squares is v / (1 - decay^2); a uniform one in -1..1 has v = 1/3.
+    let scale = (3.0 * power * (1.0 - low_decay * low_decay)).sqrt();
+    let rise = 1.0 - (-SOUND / (volume.cbrt() * RATE)).exp();
+    let (mut low, mut low_envelope, mut high_envelope, mut dense) = (0.0, scale, scale, 0.0_f32);
+    for s in &mut out {
+        let white = uniform(rng, [-1.0, 1.0]);
+        low += 0.54 * (white - low);
+        *s += dense * (low * low_envelope + (white - low) * high_envelope);
+        low_envelope *= low_decay;
+        high_envelope *= high_decay;
+        // Reflections grow dense as they cross the room.
+        dense += rise * (1.0 - dense);
+    }
+    out
+}
+
+/// How often each pair of walls is met, for all images of up to three reflections.
+fn orders() -> impl Iterator<Item = [i32; 3]> {
+    let all = (-3..=3_i32).flat_map(|x| (-3..=3_i32).flat_map(move |y| (-3..=3_i32).map(move |z| [x, y, z])));
+    all.filter(|order| order.iter().map(|o| o.abs()).sum::<i32>() <= 3)
 }
 
 #[cfg(test)]
@@ -408,6 +482,45 @@ mod tests {
         let noise: Vec<f32> = x.iter().zip(&clean).map(|(a, b)| a - b).collect();
         let snr = 10.0 * (power(&clean) / power(&noise)).log10();
         assert!((snr - 10.0).abs() < 0.2, "{snr} dB");
+    }
+
+    #[test]
+    fn simulated_rooms_begin_with_the_direct_path_and_die_away() {
+        assert_eq!(orders().count(), 63);
+        let mut rng = SmallRng::seed_from_u64(7);
+        for _ in 0..200 {
+            let room = simulated_room(&mut rng);
+            assert!((room[0] - 1.0).abs() < 0.05, "{}", room[0]);
+            // The last tenth of the way to -60 dB lies some 57 dB below the beginning.
+            let (len, whole) = (room.len(), power(&room));
+            assert!(power(&room[..len / 2]) > power(&room[len / 2..]));
+            assert!(power(&room[len * 9 / 10..]) < 1e-4 * whole);
+            let fades = decay(&room) * len as f32 / RATE;
+            assert!((45.0..75.0).contains(&fades), "by {fades} dB in its RT60");
+        }
+    }
+
+    #[test]
+    fn other_rooms_keep_the_direct_path_and_fade() {
+        let mut rng = SmallRng::seed_from_u64(7);
+        // By 139 dB a second.
+        let measured: Vec<f32> =
+            (0..8_000).map(|i| if i == 0 { 1.0 } else { 0.2 * (-i as f32 / 1_000.0).exp() }).collect();
+        assert!((decay(&measured) - 139.0).abs() < 1.0, "{}", decay(&measured));
+        let mut lengths = Vec::new();
+        for _ in 0..50 {
+            let room = another_room(&mut rng, &measured);
+            assert!(room[0] == 1.0 && room[1..].iter().all(|s| s.abs() < 0.45), "{room:?}");
+            assert!(decay(&room) > 139.0 * 0.757 * 2.0 / 3.0, "{}", decay(&room));
+            lengths.push(room.len());
+        }
+        lengths.sort_unstable();
+        assert!(lengths[0] < 7_000 && lengths[49] > 9_000, "{lengths:?}");
+        // What hardly fades is not made to grow.
+        let hall: Vec<f32> =
+            (0..16_000).map(|i| if i == 0 { 1.0 } else { 0.1 * (-i as f32 / 11_000.0).exp() }).collect();
+        assert!((0..50).all(|_| decay(&another_room(&mut rng, &hall)) > 0.0));
+        assert_eq!(another_room(&mut rng, &[1.0]), [1.0]);
     }
 
     #[test]
